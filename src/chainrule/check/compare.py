@@ -1,0 +1,124 @@
+"""A claim and a witness at one place -> for each direction the claimed and the measured derivative."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.check.claim import Claim
+from chainrule.check.directions import Direction
+from chainrule.numerical.evaluate import Evaluator
+from chainrule.numerical.line import Noise, differentiate
+from chainrule.numerical.point import FloatArray, Point
+
+__all__ = ["Comparison", "Site"]
+
+
+@dataclasses.dataclass
+class Comparison:
+    """One direction and one projection of the output: claimed against measured."""
+
+    direction: Direction
+    projection: int
+    claimed: float
+    numeric: float
+    error: float
+    allowance: float
+    natural: float
+    status: str
+    left: float
+    right: float
+    slack: float
+    second_order: bool
+    trace: dict[str, Any]
+
+    @property
+    def mismatch(self) -> float:
+        """How far the claim is from the measurement."""
+        return abs(self.claimed - self.numeric)
+
+    @property
+    def z(self) -> float:
+        """The mismatch in units of what roundings and the witness's bound allow."""
+        if not np.isfinite(self.allowance) or not np.isfinite(self.numeric):
+            return 0.0
+        return self.mismatch / self.allowance if self.allowance > 0 else (np.inf if self.mismatch > 0 else 0.0)
+
+    @property
+    def in_kink(self) -> bool:
+        """Whether this is a kink and the claim lies between the one-sided slopes."""
+        if self.status != "kink":
+            return False
+        low, high = min(self.left, self.right), max(self.left, self.right)
+        room = self.slack + 64 * np.finfo(float).eps * (abs(low) + abs(high))
+        return bool(low - room <= self.claimed <= high + room)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the claim is outside what is allowed (at a kink: outside the interval of slopes)."""
+        return not self.in_kink if self.status == "kink" else self.z > 1
+
+
+@dataclasses.dataclass
+class Site:
+    """A point at which claim and witness are held against each other."""
+
+    claim: Claim
+    point: Point
+    evaluator: Evaluator
+    x: FloatArray
+    noise: Noise
+    cotangents: FloatArray  # (projections, outputs)
+    gradients: FloatArray | None  # (projections, entries); None where only a push-forward is claimed
+    rounding: float  # unit roundoff of the claim
+    lifted: bool
+
+    def claimed(self, direction: Direction) -> FloatArray:
+        """The claimed derivative of every projection along a direction."""
+        if self.gradients is None:
+            return np.asarray(self.cotangents @ self.claim.push(self.x, direction.dense(self.point.size)))
+        where = direction.line.where
+        part = self.gradients if where is None else self.gradients[:, where]
+        return np.asarray(part @ direction.line.step)
+
+    def _natural(self, direction: Direction, claimed: FloatArray) -> tuple[FloatArray, FloatArray]:
+        if self.gradients is None:
+            return np.abs(claimed), np.abs(claimed)
+        where = direction.line.where
+        part = (self.gradients if where is None else self.gradients[:, where]) * direction.line.step
+        return np.linalg.norm(part, axis=1), np.sum(np.abs(part), axis=1)
+
+    def compare(self, directions: Sequence[Direction], *, effort: int = 16, sharp: bool = True) -> list[Comparison]:
+        """All comparisons along the given directions: every projection of each, in one set of rounds."""
+        claims = [self.claimed(d) for d in directions]
+        naturals = [self._natural(d, c) for d, c in zip(directions, claims, strict=True)]
+        target = 1e-8 * np.max([n for n, _ in naturals], axis=0) if naturals else 0.0
+        lines = differentiate(
+            self.evaluator, self.x, [d.line for d in directions], self.noise, self.cotangents,
+            target=target, relative=1e-8 if sharp else 1e-4, effort=effort,
+        )  # fmt: skip
+        unit = self.rounding
+        result: list[Comparison] = []
+        for k, direction in enumerate(directions):
+            if not lines.done[k]:
+                continue
+            natural, total = naturals[k]
+            for p in range(len(self.cotangents)):
+                own = (16 if self.lifted else 64) * unit * (natural[p] + abs(claims[k][p]))
+                own += 0.0 if self.lifted else 8 * unit * total[p]
+                status = str(lines.status[k, p])
+                error = float(lines.error[k, p]) if status != "kink" else float(lines.truncation[k, p])
+                trace = {**lines.trace[k], "D": [float(d[p]) for d in lines.trace[k]["D"]]}
+                trace["range"] = max((abs(float(r[p])) for r in trace["range"]), default=0.0)
+                trace["sigma"] = float(self.noise.sigma[p])
+                result.append(
+                    Comparison(
+                        direction, p, float(claims[k][p]), float(lines.value[k, p]), error, error + float(own),
+                        float(natural[p]), status, float(lines.left[k, p]), float(lines.right[k, p]),
+                        error + float(own), bool(lines.second_order[k, p]), trace,
+                    )
+                )  # fmt: skip
+        return result

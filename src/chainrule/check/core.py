@@ -1,0 +1,258 @@
+"""A function, a point and a claimed gradient -> a Report with one of five verdicts and its reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.check.claim import Claim, ClaimProblem, Provider, selected_point
+from chainrule.check.judgement import Judgement, judge
+from chainrule.check.report import Report
+from chainrule.check.structural import Finding, examine
+from chainrule.errors import ArgumentError, ChainruleError
+from chainrule.numerical.evaluate import Evaluator
+from chainrule.numerical.point import FloatArray, Point, flatten_numbers, spread
+
+__all__ = ["check", "set_default_backend"]
+
+_default: list[Provider] = []
+
+
+def set_default_backend(provider: Provider) -> None:
+    """Registers where gradients come from when none is given: ``provider(f, args, argnums) -> (y, pullback)``."""
+    _default[:] = [provider]
+
+
+def check(
+    f: Callable[..., Any],
+    *args: Any,
+    argnums: int | Sequence[int] = 0,
+    grad: Callable[..., Any] | None = None,
+    vjp: Callable[..., Any] | None = None,
+    jvp: Callable[..., Any] | None = None,
+    value_and_pullback: Callable[..., Any] | None = None,
+    rtol: float | None = None,
+    budget: int | None = None,
+    seed: int = 0,
+    elementwise: bool | None = None,
+    order: int = 1,
+    reference: Callable[..., Any] | None = None,
+    scale: Any = None,
+    bounds: Any = None,
+    snap: bool = True,
+    probes: bool = True,
+    freeze_rng: bool = False,
+    workers: int | Callable[..., Iterable[Any]] | None = None,
+    progress: bool | None = None,
+) -> Report:
+    """Holds a claimed gradient of ``f`` at ``args`` against differences of f, and says what it would have seen.
+
+    The claim is ``grad(*args)`` (for a scalar f), ``vjp(*args, v)``, ``jvp(*args, t)`` or
+    ``value_and_pullback(*args) -> (y, pullback)``; without any of them the registered backend's. Gradients have the
+    container of the selected argument (a tuple of them where ``argnums`` is a sequence). ``rtol`` is the smallest
+    error of an entry that matters, relative (1e-5; 2e-3 for float32 that is not lifted to float64; 5e-2 for float16).
+    About 100 evaluations of f whatever the number of entries; every entry is measured where there are at most 64
+    (``elementwise=True``: always). ``order=2`` checks the derivative of the gradient and its symmetry. ``reference``
+    is a float64 version of f. ``freeze_rng=True`` puts the global random state to the seed before every call.
+    ``budget`` bounds the evaluations of f: 8 still give a verdict with the resolution it has.
+
+    Raises ``ArgumentError`` where the question itself makes no sense; what is wrong with f or with the gradient is in
+    the report.
+
+    Sources: Moré and Wild (2011) for the noise; Richardson (1911); the verdicts and directions are this library's own.
+
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> report = check(lambda x: np.sum(x**3), x, grad=lambda x: 3 * x**2)
+    >>> report.verdict, report.resolution < 1e-8
+    ('PASS', True)
+    >>> wrong = check(lambda x: np.sum(x**3), x, grad=lambda x: 1.5 * x**2)
+    >>> wrong.verdict, wrong.pattern
+    ('FAIL', 'the claimed array is 0.5 x the true one in 3 of 3 sampled entries: a missing factor 2?')
+    """
+    began = time.perf_counter()
+    if not callable(f):
+        raise ArgumentError(f"f is a {type(f).__name__}, not a function", cure="check(f, *args, grad=...)")
+    if not args:
+        raise ArgumentError("check was given no point", cure="check(f, *args): the arguments at which f is checked")
+    if order not in (1, 2):
+        raise ArgumentError(f"order={order}", cure="order is 1 or 2")
+    claims = {"grad": grad, "vjp": vjp, "jvp": jvp, "value_and_pullback": value_and_pullback}
+    if order == 2:
+        f, claims = _second_order(f, claims, argnums)
+    provider: Provider | None = None
+    if not any(callable(c) for c in claims.values()):
+        if not _default:
+            raise ArgumentError(
+                "no gradient was given and no backend is registered",
+                cure="pass grad=, vjp=, jvp= or value_and_pullback=",
+            )
+        provider = _default[0]
+    point, numbers = selected_point(f, args, argnums, scale, snap)
+    claim = Claim(f, args, numbers, point, **claims, provider=provider, rng_seed=seed if freeze_rng else None)
+    report = Report("INCONCLUSIVE", "", seed=seed)
+    try:
+        _run(report, claim, point, reference, rtol, budget, seed, elementwise, bounds, probes, workers, progress, order)
+    except ClaimProblem as problem:
+        report.verdict, report.sentence = "FAIL", f"{problem}."
+    report.calls = claim.calls
+    report.notes += [r for r in claim.remarks if r not in report.notes]
+    report.seconds = time.perf_counter() - began
+    given = [f"{k}={_called(v)}" for k, v in claims.items() if v is not None and order == 1]
+    extra = [*given, *([f"order={order}"] if order != 1 else []), *([f"rtol={rtol}"] if rtol else [])]
+    report.reproduce = f"check({', '.join([_called(f), '*args', *extra, f'seed={seed}'])})"
+    return report
+
+
+def _called(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _second_order(
+    f: Callable[..., Any], claims: dict[str, Any], argnums: int | Sequence[int]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The gradient as the function, and its derivative as the claim."""
+    if not isinstance(argnums, int):
+        raise ArgumentError("order=2 takes one argument", cure="put the arguments into one container")
+    if claims["grad"] is not None:
+        if claims["vjp"] is None and claims["jvp"] is None and not _default:
+            raise ArgumentError(
+                "order=2 with grad= needs the product with the Hessian", cure="pass vjp=hvp (hvp(x, v))"
+            )
+        return claims["grad"], {**claims, "grad": None}
+    if not _default:
+        raise ArgumentError("order=2 needs grad= and vjp=hvp, or a registered backend")
+    provider = _default[0]
+
+    def gradient(*args: Any) -> Any:
+        y, pullback = provider(f, args, argnums)
+        return pullback(np.ones(np.shape(y)) if np.shape(y) else type(y)(1.0) if isinstance(y, float) else 1.0)
+
+    gradient.__name__ = f"gradient of {_called(f)}"
+    return gradient, {**claims, "vjp": None, "jvp": None, "value_and_pullback": None}
+
+
+def _evaluator(
+    claim: Claim, point: Point, bounds: Any, budget: int | None, workers: Any, progress: bool | None
+) -> Evaluator:
+    limits = None
+    if bounds is not None:
+        limits = (spread(bounds[0], point, "the lower bound"), spread(bounds[1], point, "the upper bound"))
+        point.x = np.clip(point.x, *limits)
+    return Evaluator(claim.value, point, bounds=limits, budget=budget, workers=workers, progress=progress)
+
+
+def _run(
+    report: Report,
+    claim: Claim,
+    point: Point,
+    reference: Callable[..., Any] | None,
+    rtol: float | None,
+    budget: int | None,
+    seed: int,
+    elementwise: bool | None,
+    bounds: Any,
+    probes: bool,
+    workers: Any,
+    progress: bool | None,
+    order: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    tree = point.build(point.x)
+    try:
+        with np.errstate(all="ignore"):
+            out = claim.value(tree)
+    except ChainruleError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - the user's function may raise anything; that is the finding
+        report.sentence = f"f raises {type(problem).__name__} at this point: {problem}."
+        return
+    if out is None:
+        report.sentence = "f returns None: does it lack a return statement?"
+        return
+    wrote = not np.array_equal(_flat(tree), point.x, equal_nan=True)
+    if wrote:
+        report.notes.append("f writes to its input; it is given a fresh copy at every call")
+    try:
+        evaluator = _evaluator(claim, point, bounds, budget, workers, progress)
+    except ArgumentError as problem:
+        report.sentence = f"{problem.what}."
+        return
+    evaluator.count += 1
+    claim.learn_output(out)
+    first = flatten_numbers(out, lambda w: f"f returned {w}")[0]
+    y = evaluator.y0
+    if y.size == 0 or point.size == 0:
+        report.verdict = "PASS"
+        report.sentence = f"nothing to compare: {'the input' if point.size == 0 else 'the output'} of f is empty."
+        report.resolution, report.evaluations = 0.0, evaluator.count
+        return
+    if first.size != y.size:
+        report.sentence = f"f returns {first.size} numbers at the first call and {y.size} at the second."
+        return
+    if not np.isfinite(y).all():
+        bad = int(np.argmin(np.isfinite(y)))
+        report.sentence = f"f is {y[bad]} at this point: there is no derivative to compare with."
+        report.evaluations = evaluator.count
+        return
+    deterministic = bool(np.array_equal(first, y))
+    if not deterministic:
+        change = float(np.max(np.abs(first - y)) / max(np.max(np.abs(y)), 1e-300))
+        report.notes.append(
+            f"f is random: two calls at the same point differ by {change:.1g} of its value"
+            + ("" if claim.rng_seed is not None else " (freeze_rng=True repeats the global random state)")
+        )
+    if claim.grad is not None and y.size != 1:
+        raise ClaimProblem(f"grad= is for a function of one number, and f returns {y.size}: pass vjp= or jvp=")
+    _compare(report, claim, point, evaluator, rng, deterministic, reference, rtol, elementwise, probes, order)
+    report.evaluations += evaluator.count
+    if evaluator.stopped == "interrupt":
+        report.notes.append("the check was interrupted: the verdict rests on what had been computed")
+    evaluator.close()
+
+
+def _flat(tree: Any) -> FloatArray:
+    return np.asarray(flatten_numbers(tree, lambda w: f"the point holds {w}")[0], dtype=np.float64)
+
+
+def _compare(
+    report: Report,
+    claim: Claim,
+    point: Point,
+    evaluator: Evaluator,
+    rng: np.random.Generator,
+    deterministic: bool,
+    reference: Callable[..., Any] | None,
+    rtol: float | None,
+    elementwise: bool | None,
+    probes: bool,
+    order: int,
+) -> None:
+    eps = evaluator.eps
+    pull = None
+    if claim.has_pullback:
+        try:
+            findings, pull = examine(claim, point.x, evaluator.y0, eps, rng, deterministic)
+        except (ClaimProblem, ChainruleError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever the claimed gradient raises is the finding
+            report.verdict = "FAIL"
+            report.sentence = f"the gradient raises {type(problem).__name__}: {problem}."
+            return
+        report.structural = [(f.test, f.outcome, f.sentence) for f in findings]
+        if any(f.outcome == "fail" and f.test != "finite" for f in findings):
+            report.verdict = "FAIL"
+            report.sentence = _sentence_of(findings)
+            return
+    judgement = Judgement(
+        claim=claim, point=point, evaluator=evaluator, rng=rng, reference=reference, rtol=rtol,
+        elementwise=elementwise, probes=probes, order=order, pull=pull, report=report,
+    )  # fmt: skip
+    judge(judgement)
+
+
+def _sentence_of(findings: list[Finding]) -> str:
+    return "; ".join(f.sentence for f in findings if f.outcome == "fail") + "."

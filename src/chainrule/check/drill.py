@@ -1,0 +1,284 @@
+"""A direction on which claim and witness disagree -> the entry (or smallest set) that is at fault, and how surely."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.check.compare import Comparison, Site
+from chainrule.check.directions import Direction, coordinate, random_line
+from chainrule.numerical.noise import POINTS, measured_noise, spacings
+
+__all__ = ["Suspect", "find_entry", "find_kinks", "sentence_on", "weigh"]
+
+FOLLOW = 8.0
+FINEST = (23, 27, 31, 35, 38)  # exponents of the steps that may still speak for a claim
+ALONE = 3.0  # of 100 lines one exceeds its bound, by a small factor
+GREY = 1e-4  # relative mismatches below this may be the rounding of the claim, which is then measured
+PERSISTENCE = 0.5
+_TRUNCATION = "the residual shrinks with the step: truncation or kinks, not a wrong formula"
+
+
+@dataclasses.dataclass
+class Suspect:
+    """An entry (or a set that does not split) and the judgement on it."""
+
+    index: int  # -1 for a set
+    comparison: Comparison
+    verdict: str  # FAIL, WARN, INCONCLUSIVE, OK
+    reason: str
+
+    @property
+    def relative(self) -> float:
+        """The mismatch in units of the larger of claim and measurement."""
+        c = self.comparison
+        return c.mismatch / max(abs(c.claimed), abs(c.numeric), 1e-300)
+
+
+def find_entry(site: Site, start: Comparison, rng: np.random.Generator, most: int = 600) -> tuple[Comparison, bool]:
+    """Halves the set of entries and follows the half that disagrees.
+
+    Ends at one entry, at a set that does not split (False in the second place: neither half disagrees), or when the
+    evaluations are spent.
+    """
+    current = start
+    where = start.direction.line.where
+    members = np.arange(site.point.size) if where is None else where
+    spent = site.evaluator.count
+    tries = 0
+    while members.size > 1 and site.evaluator.count - spent < most and site.evaluator.left >= 12:
+        middle = members.size // 2
+        # Entries are split at random: errors that cancel between neighbours do not stay together.
+        shuffled = rng.permutation(members) if members.size <= 4 or tries else members
+        halves = [np.sort(shuffled[:middle]), np.sort(shuffled[middle:])]
+        both: list[Comparison] = []
+        scores: list[float] = []
+        for half in halves:
+            direction = Direction(random_line(site.point, rng, half), "half", "")
+            seen = [c for c in site.compare([direction], effort=6, sharp=False) if c.projection == start.projection]
+            both += seen
+            scores += [0.0 if c.in_kink else c.z if c.status != "kink" else np.inf for c in seen]
+            # One half that clearly disagrees is enough: the other may disagree too, but one entry is to be named.
+            if scores and (scores[0] > FOLLOW or not seen):
+                break
+        if not both:
+            break
+        if max(scores) <= 1:
+            tries += 1
+            if tries > 1:
+                return current, False
+            continue
+        tries = 0
+        pick = int(np.argmax(scores))
+        current, members = both[pick], halves[pick]
+    if members.size == 1:
+        exact = site.compare([coordinate(site.point, int(members[0]))])
+        current = next((c for c in exact if c.projection == start.projection), current)
+    return current, True
+
+
+def find_kinks(site: Site, members: npt.NDArray[np.intp], rng: np.random.Generator, most: int = 40) -> list[int] | None:
+    """The entries at a kink among ``members``, by halving; None if there are too many to be named."""
+    stack = [members]
+    found: list[int] = []
+    lines = 0
+    while stack:
+        part = stack.pop()
+        lines += 1
+        if lines > most or site.evaluator.left < 24:
+            return None
+        seen = site.compare([Direction(random_line(site.point, rng, part), "half", "")], effort=12, sharp=False)
+        if not any(c.status == "kink" for c in seen):
+            continue
+        if part.size == 1:
+            found.append(int(part[0]))
+            continue
+        stack += [part[: part.size // 2], part[part.size // 2 :]]
+    return found
+
+
+def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits: bool = True) -> Suspect:
+    """The judgement on a disagreement: kink interval, persistence over the steps, steps the fit has not seen, size."""
+    where = comparison.direction.line.where
+    index = int(where[0]) if where is not None and where.size == 1 else -1
+
+    def say(verdict: str, reason: str) -> Suspect:
+        return Suspect(index, comparison, verdict, reason)
+
+    if comparison.status == "kink":
+        if comparison.in_kink:
+            return say("OK", "a valid subgradient at a kink")
+        return _by_size(say, comparison, rtol, floor, site, kink=True)
+    if comparison.z <= 1:
+        return say("OK", "within the bounds")
+    relative = comparison.mismatch / max(abs(comparison.claimed), abs(comparison.numeric), 1e-300)
+    if relative < GREY and comparison.mismatch <= comparison.allowance + 8 * _claim_noise(site, comparison):
+        return say("OK", "within the rounding of the claimed gradient itself")
+    supported, reason = _finer(site, comparison, rtol)
+    if supported:
+        return say("OK", reason)
+    if not splits and comparison.mismatch <= 0.05 * comparison.natural:
+        if comparison.mismatch <= rtol * comparison.natural:
+            return say("OK", "seen along one direction and in none of its parts")
+        return say("INCONCLUSIVE", "neither half of these entries disagrees: kinks or truncation along this direction")
+    reason = _shrinks(comparison) or reason
+    if reason:
+        return say("INCONCLUSIVE", reason)
+    if not _holds_out(site, comparison):
+        return say("INCONCLUSIVE", "steps that the fit has not seen do not lie on it: f is not smooth at these steps")
+    return _by_size(say, comparison, rtol, floor, site)
+
+
+def _finer(site: Site, comparison: Comparison, rtol: float) -> tuple[bool, str]:
+    """Whether much finer steps confirm the claim, and why they forbid to call it wrong (or nothing)."""
+    if site.evaluator.eps > 1e-10 or site.evaluator.left < 2 * len(FINEST):
+        return False, ""
+    line, p = comparison.direction.line, comparison.projection
+    sigma, near = float(site.noise.sigma[p]), float(site.noise.near[p])
+    fine, coarse, _ = spacings(site.evaluator.eps)
+    claimed = abs(comparison.claimed)
+    far = claimed > 100 * (abs(comparison.numeric) + comparison.error)
+    if site.noise.roundings[p] > 1e4 and claimed * (coarse if far else fine) > sigma:
+        return False, "the claimed slope is steeper than what the noise of f lets differences resolve (chaos?)"
+    h = 2.0 ** -np.array(FINEST, dtype=float)
+    values, done = site.evaluator.many(
+        2 * h.size, lambda k: line.at(site.x, float(h[k // 2]) * (1 if k % 2 == 0 else -1))
+    )
+    if not done.all():
+        return False, ""
+    with np.errstate(all="ignore"):
+        slopes = (values[0::2] - values[1::2]) @ site.cotangents[p] / (2 * h)
+    noise = 4 * near / h
+    residual = np.abs(slopes - comparison.claimed)
+    own = comparison.allowance - comparison.error
+    for k in range(h.size - 1):
+        bound = abs(slopes[k] - slopes[k + 1]) + noise[k + 1] + own
+        if residual[k] <= bound <= min(rtol * comparison.natural, comparison.mismatch / 2):
+            return True, "confirmed by much finer steps: f has kinks, or varies, close to x"
+    if bool(np.any((noise < comparison.mismatch) & (residual < 0.5 * comparison.mismatch))):
+        return (
+            False,
+            "much finer steps support the claim: f varies faster, or has kinks closer, than the others resolve",
+        )
+    return False, ""
+
+
+def _claim_noise(site: Site, comparison: Comparison) -> float:
+    """The noise of the claimed derivative along its own line: that of seven pullbacks at close points."""
+    if site.gradients is None:
+        return 0.0
+    line = comparison.direction.line
+    v = site.cotangents[comparison.projection]
+    tau = spacings(2 * site.rounding)[1 if site.rounding < 1e-10 else 0]
+    values: list[float] = []
+    for k in range(POINTS):
+        try:
+            gradient = site.claim.forward(line.at(site.x, k * tau))[1](v)
+        except Exception:  # noqa: BLE001 - outside the domain anything may be raised
+            return 0.0
+        values.append(float((gradient if line.where is None else gradient[line.where]) @ line.step))
+    if not np.isfinite(values).all():
+        return 0.0
+    return float(measured_noise(np.array(values)[:, None] - values[0])[0][0])
+
+
+def _by_size(
+    say: Callable[[str, str], Suspect],
+    comparison: Comparison,
+    rtol: float,
+    floor: float,
+    site: Site,
+    kink: bool = False,
+) -> Suspect:
+    mismatch = comparison.mismatch
+    if kink:
+        low, high = min(comparison.left, comparison.right), max(comparison.left, comparison.right)
+        mismatch = max(low - comparison.claimed, comparison.claimed - high)
+        if mismatch <= 8 * comparison.slack:
+            return say("OK", "a subgradient at a kink, within the bounds")
+    relative = mismatch / max(abs(comparison.claimed), abs(comparison.numeric), 1e-300)
+    coarse = site.rounding > 1e-10 and not site.lifted
+    limit = max(rtol, 0.05) if coarse else rtol
+    if relative > limit and mismatch > floor:
+        return say(
+            "FAIL", "outside the one-sided slopes of a kink" if kink else "the mismatch does not depend on the step"
+        )
+    if coarse and relative <= rtol:
+        return say("OK", "below what float32 resolves")
+    if comparison.z <= ALONE and comparison.status != "kink":
+        return say("OK", "one of many lines a little outside its bound")
+    return say("WARN", "significant, but smaller than the tolerance")
+
+
+def _shrinks(comparison: Comparison) -> str:
+    """Why the residual does not keep its size over the steps at which noise leaves power; empty if it does."""
+    h, d = np.array(comparison.trace["h"]), np.array(comparison.trace["D"])
+    with np.errstate(all="ignore"):
+        residual = np.abs(comparison.claimed - d)
+    noise = comparison.trace["sigma"] / np.maximum(h, 1e-300)
+    # Neighbouring steps that support the claim: f has structure that only the finer ones see.
+    order = np.argsort(-h)
+    near = (residual[order] < 0.05 * comparison.mismatch) & (noise[order] < comparison.mismatch / 20)
+    if bool(np.any(near[1:] & near[:-1])):
+        return "wider steps support the claim and only narrower ones do not: f varies faster than differences resolve"
+    if abs(comparison.numeric) <= comparison.error and residual[order[0]] < 0.3 * comparison.mismatch:
+        return "f is constant close to x and moves as claimed at wider steps: it is rounded, or moves in jumps"
+    if comparison.second_order:
+        return ""
+    use = np.isfinite(residual) & (noise < residual / 4)
+    if use.sum() < 2:
+        return "" if comparison.z > FOLLOW else _TRUNCATION
+    kept = residual[use][np.argsort(-h[use])]
+    most = np.max(kept[: max(1, kept.size // 2)])
+    stays = kept[-1] >= PERSISTENCE * most or kept.min() >= PERSISTENCE * kept.max()
+    return "" if stays else _TRUNCATION
+
+
+def _holds_out(site: Site, comparison: Comparison) -> bool:
+    """Whether two more quotients lie where the extrapolated value and the present ones say that they must."""
+    if site.evaluator.left < 4 or comparison.status == "kink":
+        return True
+    h, d = np.array(comparison.trace["h"]), np.array(comparison.trace["D"])
+    good = np.isfinite(d)
+    if good.sum() < 3:
+        return False
+    three = slice(0, 3) if comparison.second_order else slice(-3, None)
+    h, d = h[good][three], d[good][three]
+    line = comparison.direction.line
+    steps = (0.75 * h[0], 0.75 * h[1])
+    values, done = site.evaluator.many(4, lambda k: line.at(site.x, steps[k // 2] * (1 if k % 2 == 0 else -1)))
+    if not done.all():
+        return True
+    v = site.cotangents[comparison.projection]
+    fit = np.polynomial.Polynomial.fit(h**2, d, 2, domain=[0.0, float(h[0] ** 2)])
+    for k, step in enumerate(steps):
+        with np.errstate(all="ignore"):
+            quotient = float(v @ (values[2 * k] - values[2 * k + 1])) / (2 * step)
+        room = 0.25 * comparison.mismatch + 4 * comparison.trace["sigma"] / step + 0.5 * abs(d[0] - d[-1])
+        if not abs(quotient - float(fit(step**2))) <= room:
+            return False
+    return True
+
+
+def sentence_on(site: Site, suspect: Suspect) -> str:
+    """What is wrong where: the entry, claimed and true value with its bound."""
+    c = suspect.comparison
+    if suspect.index < 0:
+        number = site.point.size if c.direction.line.where is None else c.direction.line.where.size
+        return (
+            f"along a direction of {number} entries: claimed {c.claimed:.6g}, true {c.numeric:.6g} +- {c.error:.1g}"
+            f" (relative error {suspect.relative:.2g})"
+        )
+    length = float(c.direction.line.step[0])
+    true = c.numeric / length
+    if c.status == "kink":
+        between = f"{min(c.left, c.right) / length:.6g} to {max(c.left, c.right) / length:.6g}"
+        name = site.point.name(suspect.index)
+        return f"entry {name}: claimed {c.claimed / length:.6g}, the slopes at this kink are {between}"
+    return (
+        f"entry {site.point.name(suspect.index)}: claimed {c.claimed / length:.6g}, true {true:.6g}"
+        f" +- {c.error / abs(length):.1g} (relative error {suspect.relative:.2g})"
+    )

@@ -1,0 +1,242 @@
+"""The outcome of a check -> text, JSON, a picture, a page: what is wrong, how surely, and what would have been seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import html as _html
+import json as _json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ArgumentError, CheckFailed
+
+__all__ = ["VERDICTS", "Report"]
+
+VERDICTS = ("PASS", "PASS*", "WARN", "FAIL", "INCONCLUSIVE")
+
+
+@dataclasses.dataclass(repr=False)
+class Report:
+    """What a check found.
+
+    ``verdict``: PASS, PASS* (a valid subgradient at a kink), WARN (a significant error below the tolerance), FAIL or
+    INCONCLUSIVE. ``sentence``: the verdict with its reason. ``resolution``: the smallest error, relative to the norm of
+    the gradient (in units of the scales of x), that this run would have seen in one entry. ``limited_by``: what limits
+    it. ``worst``: entries by size of their error (name, index, claimed, numeric, error, relative, ratio, x).
+    ``steps``: the share of each step of the program in the mismatch, where it was localised. ``evaluations``: calls of
+    f by the witness; ``calls``: calls of the claimed gradient. ``structural``: (test, outcome, sentence). ``pattern``:
+    how the claimed array differs from the true one. ``notes``: everything else. ``seed`` and ``reproduce``: how to get
+    this report again.
+    """
+
+    verdict: str
+    sentence: str
+    resolution: float = float("inf")
+    limited_by: str = ""
+    worst: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    evaluations: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    structural: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
+    pattern: str = ""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    rtol: float = 0.0
+    lifted: bool = False
+    seed: int = 0
+    reproduce: str = ""
+    trace: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    _power: tuple[Any, Any, Any, Any] | None = None  # contributions, allowances, names, leaf offsets
+
+    def __bool__(self) -> bool:
+        return self.verdict in ("PASS", "PASS*")
+
+    def raise_if_wrong(self) -> Report:
+        """The report itself; raises ``CheckFailed`` (which carries it) unless the verdict is PASS or PASS*."""
+        if not self:
+            raise CheckFailed(
+                str(self), cure="read the report above; report.plot(path) shows the error against the step", report=self
+            )
+        return self
+
+    def would_detect(self, rel: float, coordinate: Any) -> bool:
+        """Whether this run would have seen a relative error ``rel`` in one entry (its name or flat index).
+
+        Raises ``ArgumentError`` for an entry that does not exist, or where the check did not get to compare anything.
+        """
+        if self._power is None:
+            raise ArgumentError("this check compared nothing", cure="read report.sentence for the reason")
+        contributions, allowances, name_of, size = self._power
+        index = (
+            coordinate
+            if isinstance(coordinate, int)
+            else next((i for i in range(size) if name_of(i) == coordinate), -1)
+        )
+        if not 0 <= index < size:
+            raise ArgumentError(
+                f"there is no entry {coordinate!r}", cure=f"entries are 0 to {size - 1}, or their names"
+            )
+        part = np.array([c[index] for c in contributions])
+        return bool(np.any(abs(rel) * np.abs(part) > 2 * np.array(allowances)))
+
+    def __str__(self) -> str:
+        lines = [f"{self.verdict}. {self.sentence}"]
+        if self.pattern:
+            lines.append(f"pattern: {self.pattern}")
+        if np.isfinite(self.resolution):
+            lines.append(
+                f"resolution: an error of {self.resolution:.1e} of the gradient's norm in one entry"
+                " would have been seen" + (f" (limited by {self.limited_by})" if self.limited_by else "")
+            )
+        if self.worst and self.verdict != "PASS":
+            lines.append("worst entries:")
+            width = max(len(row["name"]) for row in self.worst)
+            lines.extend(
+                f"  {row['name']:<{width}}  claimed {row['claimed']: .8g}"
+                f"  numeric {row['numeric']: .8g} +- {row['error']:.1g}"
+                f"  relative {row['relative']:.1e}"
+                + (f"  ratio {row['ratio']:.6g}" if row["ratio"] is not None else "")
+                for row in self.worst[:8]
+            )
+        if self.steps:
+            lines.append("steps:")
+            lines.extend(f"  {step}" for step in self.steps)
+        drawn = self._drawing()
+        if drawn and self.verdict != "PASS":
+            lines += ["error against step (o: |difference - claimed|, .: noise):", *drawn]
+        bad = [s for s in self.structural if s[1] != "ok"]
+        lines.extend(f"{test}: {sentence}" for test, _, sentence in bad)
+        lines.extend(f"note: {note}" for note in self.notes)
+        lines.append(f"{self.evaluations} evaluations of f, {self.calls} calls of the gradient, {self.seconds:.2f} s")
+        if self.reproduce:
+            lines.append(f"again: {self.reproduce}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _curves(self) -> list[tuple[str, Any, Any, Any]]:
+        curves = []
+        for entry in self.trace:
+            h, d = np.array(entry["h"], dtype=float), np.array(entry["D"], dtype=float)
+            order = np.argsort(h)
+            with np.errstate(all="ignore"):
+                curves.append(
+                    (
+                        entry["name"],
+                        h[order],
+                        np.abs(d - entry["claimed"])[order],
+                        (entry["sigma"] / np.sqrt(2) / h)[order],
+                    )
+                )
+        return curves
+
+    def _drawing(self) -> list[str]:
+        """The first curve with characters: a V is right, a floor is a bug, a cliff is a kink at a distance."""
+        curves = self._curves()
+        if not curves:
+            return []
+        _, h, gap, noise = curves[0]
+        use = np.isfinite(gap) & (gap > 0)
+        if use.sum() < 2:
+            return []
+        top, low = (
+            np.log10(gap[use].max()),
+            np.log10(max(min(gap[use].min(), noise[noise > 0].min(initial=np.inf)), 1e-300)),
+        )
+        rows = 8
+        span = max(top - low, 1.0)
+        canvas = [[" "] * (3 * h.size) for _ in range(rows)]
+        for k in range(h.size):
+            for value, mark in ((noise[k], "."), (gap[k], "o")):
+                if np.isfinite(value) and value > 0:
+                    row = int(np.clip(round((top - np.log10(value)) / span * (rows - 1)), 0, rows - 1))
+                    canvas[row][3 * k + 1] = mark
+        labels = [f"{10 ** (top - span * r / (rows - 1)):8.0e} |" for r in range(rows)]
+        return [
+            *(label + "".join(row) for label, row in zip(labels, canvas, strict=True)),
+            f"{'':9}+{'-' * (3 * h.size)} h = {h[0]:.0e} .. {h[-1]:.0e}",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that is plain data."""
+        skipped = ("_power",)
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skipped}
+
+    def json(self) -> str:
+        """The report as JSON; infinities and nan become strings."""
+        return _json.dumps(_plain(self.as_dict()), indent=2)
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Error against step on logarithmic axes, written to ``path``; returns the matplotlib figure."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ArgumentError("a plot needs matplotlib", cure="pip install matplotlib") from None
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (name, h, gap, noise) in enumerate(self._curves()[:4]):
+            colour = f"C{number}"
+            axes.loglog(h, np.where(gap > 0, gap, np.nan), "o-", color=colour, label=f"|difference - claimed|, {name}")
+            axes.loglog(h, np.where(noise > 0, noise, np.nan), ":", color=colour, alpha=0.7)
+        axes.set_xlabel("step h, in units of the scale of x (dotted: measured noise)")
+        axes.set_ylabel("error")
+        axes.set_title(self.verdict)
+        if self.trace:
+            axes.legend(fontsize="small")
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def _repr_html_(self) -> str:
+        colour = {"PASS": "#176f2c", "PASS*": "#176f2c", "WARN": "#8a6100", "FAIL": "#a40e26"}.get(self.verdict, "#444")
+        rows = "".join(
+            f"<tr><td><code>{_html.escape(r['name'])}</code></td><td>{r['claimed']:.8g}</td><td>{r['numeric']:.8g}"
+            f" &plusmn; {r['error']:.1g}</td><td>{r['relative']:.1e}</td></tr>"
+            for r in self.worst[:8]
+        )
+        table = (
+            f"<table><tr><th>entry</th><th>claimed</th><th>numeric</th><th>relative error</th></tr>{rows}</table>"
+            if rows
+            else ""
+        )
+        return (
+            f'<div class="chainrule-report"><p><b style="color:{colour}">{self.verdict}</b>. '
+            f"{_html.escape(self.sentence)}</p>"
+            f"{table}<details><summary>all</summary><pre>{_html.escape(str(self))}</pre></details></div>"
+        )
+
+    def html(self, path: str | Path | None = None) -> str:
+        """The report as a page of its own (written to ``path`` if one is given), with the picture inside it."""
+        picture = ""
+        try:
+            import io
+
+            buffer = io.StringIO()
+            self.plot().savefig(buffer, format="svg")
+            picture = buffer.getvalue()[buffer.getvalue().index("<svg") :]
+        except ArgumentError:
+            pass  # without matplotlib the page has the drawing in characters
+        page = (
+            "<!doctype html><html lang='en'><meta charset='utf-8'><title>gradient check: "
+            f"{self.verdict}</title><body style='font-family:sans-serif;max-width:60em;margin:2em auto'>"
+            f"{self._repr_html_()}{picture}</body></html>"
+        )
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,1 @@
+"""Program -> Program: backprop, forward, batch, simplify, partition."""

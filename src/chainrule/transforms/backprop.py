@@ -1,0 +1,384 @@
+"""Program -> Program: the chain rule from the last step to the first (reverse accumulation, Linnainmaa 1970).
+
+Base case: the adjoint of the output is given (1 for a gradient). Inductive step: the adjoint of a variable is the sum,
+over the steps that read it, of the adjoint of their result times their local partial. Each variable is visited once,
+so one sweep gives all partial derivatives at a small constant times the cost of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.build import Builder, Value, expanded
+from chainrule.errors import NotDifferentiable
+from chainrule.program import Literal, Operand, Program, Step, Var
+from chainrule.rule import Discrete, Elementwise, Gather, Index, Opaque, Undefined
+from chainrule.source import excerpt
+
+__all__ = ["active_variables", "backprop"]
+
+
+class _Adjoint:
+    """The derivative of the outputs with respect to a variable, as far as it has been summed.
+
+    ``live`` (lazily) is False where the adjoint is zero because the element was not selected (``where``, ``maximum``,
+    an index): there, what stands above it does not matter, be it infinite or NaN. ``strong`` says that a selection by
+    value took part.
+    """
+
+    __slots__ = ("live", "strong", "value")
+
+    def __init__(self, value: Any, live: Callable[[], Any] | None = None, strong: bool = False) -> None:
+        self.value = value
+        self.live = live
+        self.strong = strong
+
+
+def active_variables(program: Program, wrt: Sequence[int]) -> set[Var]:
+    """Variables through which the inputs number ``wrt`` act differentiably."""
+    active = {program.inputs[position] for position in wrt if program.types[program.inputs[position]].dtype.kind in "fc"}
+    for step in program.steps:
+        if isinstance(step.rule, Discrete):
+            continue
+        if any(type(one) is int and one in active for one in step.inputs):
+            active.update(var for var in step.outputs if program.types[var].dtype.kind in "fc")
+    return active
+
+
+def backprop(program: Program, wrt: Sequence[int] | None = None, *, seeded: bool = False, with_value: bool = False) -> Program:
+    """The program of the adjoints of the inputs number ``wrt`` (all floating inputs if None).
+
+    The inputs are those of ``program``, followed by the adjoint of each output if ``seeded``; otherwise the program has
+    one scalar output, whose adjoint is 1. ``with_value`` puts the program's own outputs first.
+    """
+    if wrt is None:
+        wrt = [place for place, var in enumerate(program.inputs) if program.types[var].dtype.kind == "f"]
+    sweep = _Sweep(program, wrt)
+    sweep.forward()
+    sweep.seed(seeded)
+    sweep.backward()
+    outputs = sweep.values(program.outputs) if with_value else []
+    made = sweep.builder.finish([*outputs, *sweep.adjoints_of_inputs()])
+    made.name = f"grad_{program.name}" if not seeded else f"vjp_{program.name}"
+    return made
+
+
+class _Sweep:
+    def __init__(self, program: Program, wrt: Sequence[int]) -> None:
+        program = expanded(program)
+        self.program = program
+        self.wrt = wrt
+        self.active = active_variables(program, wrt)
+        self.builder = Builder()
+        self.env: dict[Var, Operand] = {}
+        self.adjoints: dict[Var, _Adjoint] = {}
+
+    # -- forward: the program itself
+
+    def forward(self) -> None:
+        program, builder = self.program, self.builder
+        names = program.given_names()
+        for var in program.inputs:
+            self.env[var] = builder.input(program.types[var], names.get(var)).var
+        for var, constant in zip(program.captures, program.constants, strict=True):
+            copy = builder.new(program.types[var])
+            builder.captures.append(copy)
+            builder.constants.append(constant)
+            self.env[var] = copy
+        builder.replay_steps(program, program.steps, self.env)
+        builder.anonymous = True
+
+    def values(self, operands: Sequence[Operand]) -> list[Any]:
+        return [self.value(one) for one in operands]
+
+    def value(self, operand: Operand) -> Any:
+        if isinstance(operand, Literal):
+            return operand.value
+        return self.builder.value(self.env[operand])
+
+    # -- seeds
+
+    def seed(self, seeded: bool) -> None:
+        program = self.program
+        for place, operand in enumerate(program.outputs):
+            if seeded:
+                kind = program.type_of(operand)
+                given = self.builder.input(kind, f"adjoint{place if len(program.outputs) > 1 else ''}")
+                if not isinstance(operand, Literal) and operand in self.active:
+                    self.add(operand, _Adjoint(given))
+            elif not isinstance(operand, Literal) and operand in self.active:
+                self.add(operand, _Adjoint(program.types[operand].dtype.type(1)))
+
+    # -- backward
+
+    def backward(self) -> None:
+        program, builder = self.program, self.builder
+        for step in reversed(program.steps):
+            given = [self.adjoints.pop(var, None) for var in step.outputs]
+            if all(one is None for one in given):
+                continue
+            builder.site = program.sites.get(step.outputs[0])
+            for var, one in zip(step.outputs, given, strict=True):
+                if one is not None:
+                    self.name(var, one)
+            self.step(step, given)
+        builder.site = None
+
+    def name(self, var: Var, adjoint: _Adjoint) -> None:
+        if isinstance(adjoint.value, Value):
+            target = self.env[var]
+            if type(target) is int and self.builder.names.get(adjoint.value.var) is None:
+                self.builder.names[adjoint.value.var] = ("d", target)
+
+    def step(self, step: Step, given: list[_Adjoint | None]) -> None:
+        rule = step.rule
+        if isinstance(rule, Elementwise):
+            assert given[0] is not None
+            self.elementwise(rule, step, given[0])
+        elif isinstance(rule, Index):
+            assert given[0] is not None
+            self.index(rule, step, given[0])
+        elif isinstance(rule, Gather):
+            assert given[0] is not None
+            self.gather(rule, step, given[0])
+        elif isinstance(rule, Opaque):
+            self.opaque(rule, step, given)
+
+    def wanted(self, step: Step) -> list[int]:
+        return [place for place, one in enumerate(step.inputs) if type(one) is int and one in self.active]
+
+    def elementwise(self, rule: Elementwise, step: Step, adjoint: _Adjoint) -> None:
+        g = adjoint.value
+        y = self.value(step.outputs[0])
+        arguments = self.values(step.inputs)
+        for k in self.wanted(step):
+            partial = rule.partials[k]
+            live = adjoint.live
+            strong = adjoint.strong
+            if isinstance(partial, Undefined):
+                raise NotDifferentiable(
+                    f"{rule.name} has no derivative in its argument {k}: {partial.why}",
+                    where=excerpt(self.builder.site),
+                    cure="keep that argument independent of what you differentiate by, or use stop_gradient",
+                )
+            if callable(partial):
+                p = partial(y, *arguments)
+                if getattr(p, "dtype", None) == np.bool_:
+                    term = np.where(p, g, g.dtype.type(0))
+                elif rule.selects:
+                    # An infinite adjoint times the 0 of an argument that was not selected would be NaN.
+                    term = np.where(p != 0, self.times(g, p), g.dtype.type(0))
+                else:
+                    term = self.times(g, p)
+                if live is not None and (strong or rule.singular):
+                    term = np.where(live(), term, term.dtype.type(0))
+                if rule.selects:
+                    live, strong = _both(live, p, np.shape(y)), True
+            elif partial == 0:
+                continue
+            else:
+                term = g if partial == 1 else -g if partial == -1 else g * partial
+            self.contribute(step.inputs[k], term, live, strong)
+
+    def times(self, g: Any, p: Any) -> Any:
+        if not isinstance(g, Value) and g == 1 and isinstance(p, Value) and p.dtype == g.dtype:
+            return p
+        if not isinstance(g, Value) and not isinstance(p, Value):
+            return g * p
+        return g * p
+
+    def contribute(self, operand: Operand, term: Any, live: Callable[[], Any] | None, strong: bool) -> None:
+        """Add a term to an adjoint, summed over the axes along which the operand was broadcast."""
+        kind = self.program.type_of(operand)
+        if np.shape(term) != kind.shape:
+            if live is not None:
+                live = _reduced_live(live, kind.shape)
+            term = _sum_to(term, kind.shape, self.builder)
+        self.add(operand, _Adjoint(term, live, strong))
+
+    def index(self, rule: Index, step: Step, adjoint: _Adjoint) -> None:
+        types = [_type(self.program, one) for one in step.inputs]
+        words, out = rule.letters(types, step.params)
+        arguments = self.values(step.inputs)
+        for k in self.wanted(step):
+            others = [place for place in range(len(words)) if place != k]
+            extents = dict(zip(words[k], types[k].shape, strict=True))
+            term = rule.contract(
+                [out, *(words[place] for place in others)], words[k],
+                [self.full(adjoint.value, step.outputs[0]), *(arguments[place] for place in others)], extents,
+            )  # fmt: skip
+            live = None
+            if adjoint.live is not None and not others:
+                live = _through(adjoint.live, lambda mask, w=words[k], e=extents: rule.contract([out], w, [mask], e))
+            self.add(step.inputs[k], _Adjoint(term, live, adjoint.strong))
+
+    def gather(self, rule: Gather, step: Step, adjoint: _Adjoint) -> None:
+        types = [_type(self.program, one) for one in step.inputs]
+        arguments = self.values(step.inputs)
+        g = self.full(adjoint.value, step.outputs[0])
+        for k in self.wanted(step):
+            if rule.linear is not None and k not in rule.linear:
+                continue
+            term = rule.transpose(k, g, types, arguments, step.params)
+            live = adjoint.live
+            if live is None and not rule.aliases:
+                mask: Callable[[], Any] = _ones(g)
+            elif live is None:
+                mask = _ones(g)
+            else:
+                mask = live
+            kept = _through(mask, lambda m, k=k: rule.transpose(k, m, types, arguments, step.params))
+            covers = live is None and types[k].size == self.program.types[step.outputs[0]].size
+            self.add(step.inputs[k], _Adjoint(term, None if covers else kept, adjoint.strong))
+
+    def opaque(self, rule: Opaque, step: Step, given: list[_Adjoint | None]) -> None:
+        arguments = self.values(step.inputs)
+        ys = self.values(step.outputs)
+        wanted = self.wanted(step)
+        gs = [
+            self.full(one.value, var) if one is not None else self.zeros(var)
+            for one, var in zip(given, step.outputs, strict=True)
+        ]
+        flags = tuple(place in wanted for place in range(len(step.inputs)))
+        single = len(gs) == 1
+        terms = rule.pullback(
+            gs[0] if single else tuple(gs), ys[0] if single else tuple(ys), arguments, step.params, flags
+        )
+        alive = [one.live for one in given if one is not None]
+        strong = all(one.strong for one in given if one is not None) and all(one is not None for one in alive)
+        for k in wanted:
+            term = terms[k]
+            if term is None:
+                continue
+            live = None
+            if rule.selects:
+                mask = alive[0] if alive[0] is not None else _ones(gs[0])
+                live = _through(mask, lambda m, k=k: rule.pullback(m, ys[0], arguments, step.params, flags)[k])
+                if strong:
+                    term = np.where(live(), term, term.dtype.type(0))
+                self.add(step.inputs[k], _Adjoint(term, live, True))
+                continue
+            if strong:
+                masks = [one for one in alive if one is not None]
+                live = lambda masks=masks, shape=np.shape(term): _any_of(masks, shape)  # noqa: E731
+                term = np.where(live(), term, term.dtype.type(0))
+            self.add(step.inputs[k], _Adjoint(term, live, strong))
+
+    # -- sums
+
+    def full(self, g: Any, var: Var) -> Any:
+        """A recorded adjoint of the variable's shape (a seed is a bare number until somebody needs an array)."""
+        kind = self.program.types[var]
+        if isinstance(g, Value):
+            return g
+        return self.builder.constant_array(kind.dtype.type(g), kind.shape)
+
+    def zeros(self, var: Var) -> Any:
+        kind = self.program.types[var]
+        return self.builder.constant_array(kind.dtype.type(0), kind.shape)
+
+    def add(self, operand: Operand, more: _Adjoint) -> None:
+        assert not isinstance(operand, Literal)
+        dtype = self.program.types[operand].dtype
+        if more.value.dtype != dtype:
+            more.value = more.value.astype(dtype)
+        held = self.adjoints.get(operand)
+        if held is None:
+            self.adjoints[operand] = more
+            return
+        total = self.builder.fuse_addition(held.value, more.value)
+        if total is None:
+            total = held.value + more.value
+        live = None if held.live is None or more.live is None else _either(held.live, more.live)
+        self.adjoints[operand] = _Adjoint(total, live, held.strong or more.strong)
+
+    def adjoints_of_inputs(self) -> list[Any]:
+        results = []
+        for position in self.wrt:
+            var = self.program.inputs[position]
+            adjoint = self.adjoints.get(var)
+            if adjoint is None:
+                results.append(self.zeros(var))
+                continue
+            self.name(var, adjoint)
+            results.append(self.full(adjoint.value, var))
+        return results
+
+
+def _type(program: Program, operand: Operand) -> Any:
+    return operand if isinstance(operand, Literal) else program.types[operand]
+
+
+def _sum_to(term: Any, shape: tuple[int, ...], builder: Builder) -> Any:
+    if not isinstance(term, Value):
+        if shape == ():
+            return term
+        return builder.constant_array(term, shape)
+    ndim = term.ndim
+    if ndim < len(shape):
+        return builder.spread(term, shape)
+    extra = ndim - len(shape)
+    mine = term.shape[extra:]
+    axes = tuple(range(extra)) + tuple(
+        place + extra for place, (have, want) in enumerate(zip(mine, shape, strict=True)) if want == 1 and have != 1
+    )
+    if axes:
+        term = term.sum(axis=axes)
+    if term.shape != shape:
+        term = term.reshape(shape) if term.size == _size(shape) else builder.spread(term, shape)
+    return term
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size
+
+
+def _reduced_live(live: Callable[[], Any], shape: tuple[int, ...]) -> Callable[[], Any]:
+    def mask() -> Any:
+        full = live()
+        if full.ndim < len(shape):
+            return np.broadcast_to(full, shape)
+        extra = full.ndim - len(shape)
+        axes = tuple(range(extra)) + tuple(
+            place + extra for place, want in enumerate(shape) if want == 1 and full.shape[place + extra] != 1
+        )
+        full = full.any(axis=axes) if axes else full
+        return full.reshape(shape) if full.shape != shape and full.size == _size(shape) else full
+
+    return mask
+
+
+def _through(live: Callable[[], Any], linear: Callable[[Any], Any]) -> Callable[[], Any]:
+    return lambda: linear(live().astype(np.float64)) != 0
+
+
+def _ones(g: Any) -> Callable[[], Any]:
+    return lambda: g.builder.constant_array(np.True_, g.shape)
+
+
+def _both(live: Callable[[], Any] | None, p: Any, shape: tuple[int, ...]) -> Callable[[], Any]:
+    def mask() -> Any:
+        chosen = p if getattr(p, "dtype", None) == np.bool_ else p != 0
+        if np.shape(chosen) != shape:
+            chosen = np.broadcast_to(chosen, shape)
+        return chosen if live is None else chosen & live()
+
+    return mask
+
+
+def _either(one: Callable[[], Any], other: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: one() | other()
+
+
+def _any_of(masks: list[Callable[[], Any]], shape: tuple[int, ...]) -> Any:
+    alive = None
+    for mask in masks:
+        made = mask().any()
+        alive = made if alive is None else alive | made
+    return np.broadcast_to(alive, shape) if shape else alive
