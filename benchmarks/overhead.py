@@ -10,6 +10,7 @@ installed (``pip install autograd``).
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import json
@@ -100,19 +101,18 @@ def calls(*, repeats: int) -> list[dict[str, Any]]:
     rows = []
     for size in SIZES:
         x, W = points(size)
-        closed = in_namespace(np)
-        measured = {
-            "function": lambda x=x, W=W: plain_twenty(x, W),
-            "chainrule": lambda g=cr.grad(plain_twenty), x=x, W=W: g(x, W),
-            "chainrule, closure": lambda g=cr.grad(closed), x=x, W=W: g(x, W),
-            "chainrule, value_and_grad": lambda g=cr.value_and_grad(plain_twenty), x=x, W=W: g(x, W),
+        measured: dict[str, Callable[[], Any]] = {
+            "function": functools.partial(plain_twenty, x, W),
+            "chainrule": functools.partial(cr.grad(plain_twenty), x, W),
+            "chainrule, closure": functools.partial(cr.grad(in_namespace(np)), x, W),
+            "chainrule, value_and_grad": functools.partial(cr.value_and_grad(plain_twenty), x, W),
         }
         if has_autograd:
             autograd = importlib.import_module("autograd")
             peer = in_namespace(importlib.import_module("autograd.numpy"))
             gradient = autograd.grad(peer)
             np.testing.assert_allclose(cr.grad(plain_twenty)(x, W), gradient(x, W), rtol=1e-10, atol=1e-13)
-            measured["autograd"] = lambda g=gradient, x=x, W=W: g(x, W)
+            measured["autograd"] = functools.partial(gradient, x, W)
         rows.append({"size": size, **fastest(measured, repeats=repeats if size < 10_000 else repeats // 4)})
     return rows
 
@@ -159,13 +159,11 @@ IMPORT = "import time; start = time.perf_counter(); import {module}; print(time.
 
 def imports(*, repeats: int) -> dict[str, float]:
     """Milliseconds of ``import numpy`` and ``import chainrule`` in fresh processes, taken in turns, minimum."""
-    best = {"numpy": float("inf"), "chainrule": float("inf")}
-    for module in best:
+    modules = ("numpy", "chainrule")
+    for module in modules:
         _python(IMPORT.format(module=module))
-    for _ in range(repeats):
-        for module in best:
-            best[module] = min(best[module], float(_python(IMPORT.format(module=module))) * 1e3)
-    return best
+    runs = [[float(_python(IMPORT.format(module=module))) * 1e3 for module in modules] for _ in range(repeats)]
+    return {module: min(column) for module, column in zip(modules, zip(*runs, strict=True), strict=True)}
 
 
 def chain_of_sines(x: Any, steps: int) -> Any:
@@ -195,20 +193,22 @@ def tracing(*, repeats: int) -> list[dict[str, Any]]:
     rows = []
     for function, point in ((chain_of_sines, 0.3), (chain_of_products, 0.3), (chain_mixed, np.array([0.3, 0.7]))):
         for steps in (10_000, 100_000):
-            counted = len(cr.trace(lambda x, f=function, n=steps: f(x, n), point))
+            counted = len(cr.trace(function, point, steps))
             few = max(2, repeats // (steps // 10_000))
             best = fastest(
                 {
-                    "trace": lambda f=function, n=steps, p=point: cr.trace(lambda x: f(x, n), p),
-                    "grad": lambda f=function, n=steps, p=point: cr.grad(f)(p, n),
+                    "trace": functools.partial(cr.trace, function, point, steps),
+                    "grad": functools.partial(cr.grad(function), point, steps),
                 },
                 repeats=few,
             )
-            rows.append({
-                "chain": function.__name__,
-                "steps": counted,
-                **{key: value / counted for key, value in best.items()},
-            })
+            rows.append(
+                {
+                    "chain": function.__name__,
+                    "steps": counted,
+                    **{key: value / counted for key, value in best.items()},
+                }
+            )
     return rows
 
 
@@ -222,11 +222,11 @@ def main(argv: list[str] | None = None) -> int:
     found: dict[str, Any] = {"calls": calls(repeats=2000 // scale)}
     print("uncompiled gradient of 20 operations, microseconds a call (minimum)")
     names = list(found["calls"][0])[1:]
-    print(f"{'size':>8}" + "".join(f"{name:>28}" for name in names) + f"{'chainrule / autograd':>24}")
+    print(f"{'size':>8}" + "".join(f"{name:>28}" for name in names) + "  chainrule / autograd")
     for row in found["calls"]:
         ratio = row["chainrule"] / row["autograd"] if "autograd" in row else None
         shown = "autograd not installed" if ratio is None else f"{ratio:.2f}  ({_verdict(ratio, TARGETS['grad'])})"
-        print(f"{row['size']:>8}" + "".join(f"{row[name]:>28.1f}" for name in names) + f"{shown:>24}")
+        print(f"{row['size']:>8}" + "".join(f"{row[name]:>28.1f}" for name in names) + f"  {shown}")
     try:
         found["first"] = first_calls(repeats=8 // scale)
         found["import"] = imports(repeats=20 // scale)

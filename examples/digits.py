@@ -4,7 +4,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-HIDDEN = 16
+HIDDEN = 12
 DECAY = 1e-3
 
 

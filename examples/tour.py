@@ -152,8 +152,9 @@ def gradient_two_ways(console: Console, params: Any, training: Any) -> None:
     console.print(
         f"{agree}: over all {gaps.size} entries the largest difference is {ratio:.2f} times the error that the witness "
         f"states for its own figure (at {worst}), and {gaps.max():.1e} in itself.\n\nOne evaluation of the function "
-        f"takes {1e3 * value_seconds:.2f} ms. The sweep, tracing included, takes {1e3 * sweep_seconds:.2f} ms: a small "
-        "multiple of the function's work, whatever the number of parameters. Finite differences need two evaluations "
+        f"takes {1e3 * value_seconds:.2f} ms. The sweep takes {1e3 * sweep_seconds:.2f} ms, with the tracing of the "
+        "function; its work, counted below, is a small multiple of the function's, whatever the number of parameters. "
+        "Finite differences need two evaluations "
         f"for each parameter (and here {witness.evaluations - 2 * gaps.size} more to choose their step and to state "
         f"their error): {witness_seconds / sweep_seconds:.0f} times the sweep's seconds."
     )
@@ -451,7 +452,7 @@ def closing(console: Console, written: list[Path], seconds: float) -> None:
     console.print(f"\n[bold]Done in {seconds:.0f} s.[/] Files:")
     for path in written:
         console.print(f"  {os.path.relpath(path)}", style="cyan", highlight=False)
-    console.print("\nYour turn: [bold]chainrule grad FILE:FUNCTION --at point.npz[/]")
+    console.print("\nYour turn: [bold]chainrule grad FILE:FUNCTION --at point.npz[/]", highlight=False)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -180,7 +180,7 @@ def test_a_function_of_any_number_of_arguments(run: Run) -> None:
 def test_containers_and_keywords_and_the_way_back(run: Run, folder: Path) -> None:
     rng = np.random.default_rng(0)
     W, data, b, c = rng.normal(size=(3, 2)), rng.normal(size=(5, 3)), rng.normal(size=2), 0.5
-    names = {"params.W": W, "params.layers.0": b, "params.layers.1": c, "data": data, "weight": 2.0}
+    names: dict[str, Any] = {"params.W": W, "params.layers.0": b, "params.layers.1": c, "data": data, "weight": 2.0}
     np.savez("p.npz", **names)
     plain(run("grad", "model.py:fit", "--at", "p.npz", "--out", "out/g.npz"))
     with np.load(folder / "out" / "g.npz") as written:

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "rule": frozenset[str](),
     "containers": frozenset({".errors", "numpy"}),
     "numerical": frozenset({".errors", ".containers", "numpy", "scipy", "rich"}),
-    "check": frozenset({".numerical", ".errors", ".containers", "numpy"}),
+    "check": frozenset({".numerical", ".errors", ".containers", "numpy", "matplotlib"}),
     "source": frozenset[str](),
     "program": frozenset({".errors", ".rule", ".containers", ".source", ".program_text", ".run", "numpy"}),
     "program_text": frozenset({".errors", ".rule", ".source", ".program", "numpy"}),

@@ -24,7 +24,9 @@ def test_foreign_code_in_value_and_pullback():
     def foreign(x):
         return np.frombuffer(np.asarray(x, dtype=np.float64).tobytes()).reshape(np.shape(x)) ** 2
 
-    square = cr.primitive(foreign, pullback=lambda g, y, x: np.frombuffer((2 * np.asarray(x) * np.asarray(g)).tobytes()))
+    square = cr.primitive(
+        foreign, pullback=lambda g, y, x: np.frombuffer((2 * np.asarray(x) * np.asarray(g)).tobytes())
+    )
     x = np.array([1.0, 3.0])
     assert np.array_equal(cr.grad(lambda x: np.sum(square(x)))(x), 2 * x)
     with pytest.raises(cr.NoRule, match="has no derivative"):
@@ -38,13 +40,13 @@ def test_two_arguments_and_none():
 
 def test_mistakes_are_named():
     with pytest.raises(cr.ArgumentError, match="pullback"):
-        cr.primitive(np.sin, pullback=None)
+        cr.primitive(np.sin, pullback=None)  # type: ignore[arg-type]
     wrong = cr.primitive(lambda x: x**2, pullback=lambda g, y, x: np.sum(g * 2.0 * x))
     with pytest.raises(cr.ShapeError, match="adjoint of shape"):
         cr.grad(lambda x: np.sum(wrong(x)))(np.ones(3))
     many = cr.primitive(lambda x: x**2, pullback=lambda g, y, x: (g, g))
     with pytest.raises(cr.ShapeError, match="2 adjoints for 1 arguments"):
-        cr.grad(lambda x: many(x))(1.0)
+        cr.grad(many)(1.0)
 
 
 def test_a_function_of_the_c_library():
@@ -53,8 +55,9 @@ def test_a_function_of_the_c_library():
         pytest.skip("no C maths library is found here")
     library = ctypes.CDLL(name)
     library.erf.restype, library.erf.argtypes = ctypes.c_double, [ctypes.c_double]
-    erf = cr.primitive(lambda x: library.erf(float(x)), pullback=lambda g, y, x: g * 2 / np.sqrt(np.pi) * np.exp(-x * x))
+    erf = cr.primitive(
+        lambda x: library.erf(float(x)), pullback=lambda g, y, x: g * 2 / np.sqrt(np.pi) * np.exp(-x * x)
+    )
     assert cr.grad(lambda x: erf(2 * x))(0.5) == pytest.approx(4 / np.sqrt(np.pi) * np.exp(-1.0), rel=1e-15)
-    with pytest.raises(ctypes.ArgumentError) as caught:
+    with pytest.raises(cr.TraceError, match=r"chainrule\.primitive"):
         cr.grad(lambda x: library.erf(x * 1.0) + x)(0.5)
-    assert "chainrule.primitive" in caught.value.__notes__[0]

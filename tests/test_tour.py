@@ -87,7 +87,7 @@ def test_it_tells_its_story_in_order(narrow: Taken) -> None:
         "loss against iterations",
         "loss against gradients",
         "What each method made of it",
-        "Newton-CG",
+        "* stopped after",
         "here/gradient.txt",
         "here/methods.png",
     ]

@@ -158,9 +158,8 @@ class Builder:
                 env[var] = out
                 if site is not None:
                     self.sites[out] = site
-                name = program.names.get(var)
-                if name is not None:
-                    self.names[out] = name
+                if var in program.names:
+                    self.names[out] = program.names[var]
             self.steps.append(Step(step.rule, ins, step.params, outs))
 
     def finish(self, outputs: Sequence[Any]) -> Program:
@@ -195,7 +194,7 @@ def expanded(program: Program) -> Program:
         program = Program(
             name=made.name, types=made.types, inputs=made.inputs, captures=made.captures, constants=made.constants,
             steps=made.steps, outputs=made.outputs, sites=made.sites, names=made.names,
-            out_tree=program.out_tree, guards=[(var, value) for var, value in guards if type(var) is int],  # type: ignore[misc]
+            out_tree=program.out_tree, guards=[(var, value) for var, value in guards if type(var) is int],
         )  # fmt: skip
     return program
 
@@ -325,6 +324,9 @@ class Operators:
     def __pow__(self, other: Any, modulo: Any = None) -> Any:
         if modulo is not None or not _is_operand(other):
             return NotImplemented
+        if (type(other) is int or type(other) is float) and other == 2 and self.dtype.kind == "f":
+            # As ndarray's ** does: a multiplication, not a call of the maths library.
+            return self._chainrule_ufunc(np.square, (self,))
         return self._chainrule_ufunc(np.power, (self, other))
 
     def __rpow__(self, other: Any) -> Any:
@@ -413,7 +415,13 @@ class Operators:
 
     # -- methods
 
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
+        if not copy and np.dtype(dtype) == self.dtype:
+            return self
+        if not copy and np.dtype(dtype) == self.dtype:
+            return self
         return FUNCTIONS["astype"](self, dtype, casting=casting)
 
     def copy(self, order: str = "C") -> Any:
@@ -468,8 +476,8 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 for _name in (
-    "all any argmax argmin argpartition argsort clip compress cumprod cumsum diagonal max mean min nonzero prod ptp ravel "
-    "repeat round searchsorted squeeze std sum swapaxes take trace var"
+    "all any argmax argmin argpartition argsort clip compress cumprod cumsum diagonal max mean min nonzero prod ptp "
+    "ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
 ).split():
     setattr(Operators, _name, _method(_name))
 
@@ -492,7 +500,9 @@ class Value(Operators):
         return self.builder.record(rule, arguments, params)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise TraceError("a rule takes the memory of a recorded value", cure="write rules with NumPy functions that have one")
+        raise TraceError(
+            "a rule takes the memory of a recorded value", cure="write rules with NumPy functions that have one"
+        )
 
     def __float__(self) -> float:
         raise TraceError("a rule takes the bare number of a recorded value", cure="write rules with NumPy functions")

@@ -19,13 +19,14 @@ import numpy as np
 import chainrule.rules  # noqa: F401 - fills the table
 from chainrule.build import is_recorded
 from chainrule.containers import Structure, flatten, leaf_paths, unflatten
-from chainrule.errors import ArgumentError, ShapeError, TraceError
+from chainrule.errors import ArgumentError, NotDifferentiable, ShapeError, TraceError
 from chainrule.program import Literal, Program
 from chainrule.source import excerpt
 from chainrule.trace.reach import Reach, reach_of
 from chainrule.trace.standin import StandIn, lowered
 from chainrule.trace.tracer import Trace, execute, trace_leaves
-from chainrule.transforms.backprop import backprop
+from chainrule.trace.twins import TWINS
+from chainrule.transforms.backprop import active_variables, backprop
 from chainrule.transforms.batch import batch
 from chainrule.transforms.forward import forward
 from chainrule.transforms.partition import partition
@@ -36,13 +37,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-# --- arguments ---------------------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------------------------
 
 
 class _Point:
     """The arguments of a call, those that are differentiated taken apart into leaves."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], argnums: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], argnums: Any
+    ) -> None:
         self.function = function
         self.args = args
         self.kwargs = kwargs
@@ -66,25 +69,28 @@ class _Point:
         for position, tree in zip(self.argnums, self.trees, strict=True):
             args[position] = unflatten(tree, standins[start : start + tree.size])
             start += tree.size
-        return self.function(*args, **self.kwargs)
+        # math.sin itself, not a function that calls it, may be what is differentiated.
+        return (TWINS.of(self.function) or self.function)(*args, **self.kwargs)
 
     def shaped(self, leaves: Sequence[Any]) -> Any:
         """Results for each leaf in the containers of the arguments."""
         whole = unflatten(self.tree, leaves)
         return whole[0] if self.single else whole
 
-    def trace(self, *, function: Callable[..., Any] | None = None, abstract: bool = False) -> tuple[Program, Trace, Any]:
+    def trace(
+        self, *, function: Callable[..., Any] | None = None, abstract: bool = False
+    ) -> tuple[Program, Trace, Any]:
         # A function may write into its argument's memory behind our back, through another name for the array.
-        large = [(one, zlib.crc32(one)) for one in self.leaves if type(one) is np.ndarray and one.nbytes > _SMALL]
+        large = [(one, zlib.crc32(one.data)) for one in self.leaves if type(one) is np.ndarray and one.nbytes > _SMALL]
         made = trace_leaves(
             function or self.call, self.leaves, self.names, name=_name_of(self.function),
             reached=self.reach(), abstract=abstract,
         )  # fmt: skip
         for one, mark in large:
-            if zlib.crc32(one) != mark:
+            if zlib.crc32(one.data) != mark:
                 raise TraceError(
-                    f"{made[0].name} overwrote the memory of an argument (of shape {one.shape}) through another name for it",
-                    cure="pass a copy of the array, or write to the argument itself: the caller's array is then not changed",
+                    f"{made[0].name} overwrote the memory of an argument, of shape {one.shape}, through another name",
+                    cure="pass a copy of the array, or write to the argument itself: the caller's array stays as it is",
                 )
         return made
 
@@ -183,7 +189,9 @@ def _leaf(value: Any, path: str) -> Any:
             raise _refused(path, f"an array of dtype {value.dtype}", "make it floating: x * 1.0, or x.astype(float)")
         return value
     if isinstance(value, bool | int) or (isinstance(value, np.generic) and value.dtype.kind in "iub"):
-        raise _refused(path, f"the {type(value).__name__} {value!r}", f"integers have no derivative: pass float({value!r})")
+        raise _refused(
+            path, f"the {type(value).__name__} {value!r}", f"integers have no derivative: pass float({value!r})"
+        )
     if isinstance(value, complex) or (isinstance(value, np.generic) and value.dtype.kind == "c"):
         raise _refused(path, "a complex number", "differentiate by its real and imaginary parts, two real arguments")
     if isinstance(value, float | np.floating):
@@ -214,14 +222,18 @@ def _leaf(value: Any, path: str) -> Any:
         raise _refused(path, f"a {type(value).__module__}.{type(value).__qualname__}", "pass np.asarray(x)")
     if hasattr(value, "__next__"):
         raise _refused(path, "a generator", "pass a list or an array: a generator can be read only once")
-    raise _refused(path, f"a {type(value).__module__}.{type(value).__qualname__}", "pass floats, float arrays, or containers of them")
+    raise _refused(
+        path,
+        f"a {type(value).__module__}.{type(value).__qualname__}",
+        "pass floats, float arrays, or containers of them",
+    )
 
 
 def _refused(path: str, what: str, cure: str) -> ArgumentError:
     return ArgumentError(f"argument {path} is {what}; it can not be differentiated by", cure=cure)
 
 
-# --- programs seen before -------------------------------------------------------------------------------------------------------
+# --- programs seen before -------------------------------------------------------------------------------------------
 
 
 class _Cache:
@@ -274,7 +286,7 @@ def _bare(program: Program, traced: int) -> Program:
     return program
 
 
-# --- results ----------------------------------------------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------------------------
 
 
 def _own(values: list[Any], given: Sequence[Any]) -> list[Any]:
@@ -293,7 +305,7 @@ def _scalar_output(program: Program, name: str) -> None:
     if len(program.outputs) != 1 or program.out_tree is None or program.out_tree.kind is not None:
         raise ShapeError(
             f"{name} returned a container of {len(program.outputs)} values; a gradient is of one number",
-            cure="return a scalar; for several results use jacobian or vjp; for extra results next to the scalar, has_aux=True",
+            cure="return a scalar; for several results use jacobian or vjp; for extra results, has_aux=True",
         )
     kind = program.type_of(program.outputs[0])
     shape = getattr(kind, "shape", ())
@@ -316,19 +328,39 @@ def _float_output(program: Program, name: str) -> None:
         dtype = np.dtype(kind) if isinstance(kind, type) else kind.dtype
         if dtype.kind != "f":
             raise ArgumentError(
-                f"{name} returned {'an integer' if dtype.kind in 'iu' else dtype} result: there is nothing to differentiate",
+                f"{name} returned a result of dtype {dtype}: there is nothing to differentiate",
                 where=excerpt(_site_of_output(program)),
                 cure="return floating-point numbers",
             )
 
 
-# --- operators ----------------------------------------------------------------------------------------------------------------------
+def _refuse_lost_path(program: Program) -> None:
+    """Refuse a result that depends on the input through integers and comparisons alone: a zero would be silent."""
+    (output,) = program.outputs
+    if isinstance(output, Literal) or output in active_variables(program, range(len(program.inputs))):
+        return
+    reached = set(program.inputs)
+    for step in program.steps:
+        if step.rule.name != "stop_gradient" and any(one in reached for one in step.inputs if type(one) is int):
+            reached.update(step.outputs)
+    if output in reached:
+        raise NotDifferentiable(
+            f"the result of {program.name} depends on its input only through integers, comparisons or an order "
+            "(astype(int), x > 0, argsort): it is piecewise constant",
+            where=excerpt(_site_of_output(program)),
+            cure="if zero is what you want, say so: chainrule.stop_gradient(x)",
+        )
+
+
+# --- operators ------------------------------------------------------------------------------------------------------
 
 
 class Operator:
     """A differentiated function: call it like the function; ``program(*args)`` is the Program that the call runs."""
 
-    def __init__(self, function: Callable[..., Any], word: str, run: Callable[..., Any], options: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], word: str, run: Callable[..., Any], options: dict[str, Any]
+    ) -> None:
         if not callable(function):
             raise ArgumentError(f"{word} takes a function, got a {type(function).__name__}")
         self._run = run
@@ -343,6 +375,7 @@ class Operator:
         self.__qualname__ = self.__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The derivative at these arguments."""
         return self._run(self.__wrapped__, args, kwargs, **self._options)
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
@@ -364,7 +397,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bo
     """The gradient of a scalar function, by one sweep of backpropagation.
 
     ``grad(f)(*args, **kwargs)`` has the shapes, dtypes and containers of the arguments ``argnums`` (a tuple of them if
-    ``argnums`` is a tuple). With ``has_aux`` the function returns ``(value, aux)`` and the result is ``(gradient, aux)``.
+    ``argnums`` is a tuple). With ``has_aux`` the function returns ``(value, aux)``, the result is ``(gradient, aux)``.
     Arguments that are not in ``argnums``, and keyword arguments, are passed through. The caller's arrays are not
     changed, even where the function writes into its argument.
 
@@ -424,7 +457,13 @@ def _settled(value: Any) -> Any:
 
 
 def _run_grad(
-    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, argnums: Any, has_aux: bool, with_value: bool
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    argnums: Any,
+    has_aux: bool,
+    with_value: bool,
 ) -> Any:
     point = _Point(f, args, kwargs, argnums)
     program, aux = _traced(point, has_aux)
@@ -446,7 +485,7 @@ def _run_grad(
 
 
 def vjp(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] | None = None, has_aux: bool = False) -> Any:
-    """``(value, pullback)``: the value of ``f(*args)``, and the function from an adjoint of it to adjoints of the arguments.
+    """``(value, pullback)``: the value of ``f(*args)``, and the function from its adjoint to those of the arguments.
 
     ``pullback(v)`` takes an array (or container) of the value's shape and returns a tuple with one entry an argument
     (or, if ``argnums`` is given, what ``grad`` would return the shapes of). The forward part runs once.
@@ -498,7 +537,9 @@ def _matching(value: Any, kind: Any) -> Any:
     if array.dtype.kind not in "fiub":
         raise ArgumentError(f"expected real numbers, got an array of dtype {array.dtype}")
     if array.shape != shape:
-        raise ShapeError(f"expected an array of shape {shape}, got {array.shape}", cure="give it the shape of what it belongs to")
+        raise ShapeError(
+            f"expected an array of shape {shape}, got {array.shape}", cure="give it the shape of what it belongs to"
+        )
     return array.astype(dtype, copy=False)[()] if shape == () else array.astype(dtype, copy=False)
 
 
@@ -667,7 +708,9 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux:
     return _operator("hessian", _run_hessian, f, argnums=argnums, has_aux=has_aux)
 
 
-def _run_hessian(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, argnums: Any, has_aux: bool) -> Any:
+def _run_hessian(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, argnums: Any, has_aux: bool
+) -> Any:
     gradient = grad(f, argnums, has_aux=has_aux)
     return _run_jacobian(gradient, args, kwargs, argnums=argnums, mode="forward", has_aux=has_aux)
 
@@ -700,7 +743,9 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Operator
     return _operator("vmap", _run_vmap, f, in_axes=in_axes, out_axes=out_axes)
 
 
-def _run_vmap(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, in_axes: Any, out_axes: int) -> Any:
+def _run_vmap(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, in_axes: Any, out_axes: int
+) -> Any:
     axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
     if len(axes) != len(args):
         raise ArgumentError(f"in_axes has {len(axes)} entries for {len(args)} arguments")
@@ -716,7 +761,9 @@ def _run_vmap(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         for one, path in zip(parts, leaf_paths(tree, labels[position]), strict=True):
             array = one if is_recorded(one) else np.asarray(one)
             if array.ndim == 0 or not -array.ndim <= axis < array.ndim or array.dtype.kind not in "fiub":
-                raise ArgumentError(f"argument {path} of shape {array.shape} and dtype {array.dtype} has no axis {axis} to batch over")
+                raise ArgumentError(
+                    f"argument {path} of shape {array.shape} and dtype {array.dtype} has no axis {axis} to batch over"
+                )
             if size is not None and array.shape[axis] != size:
                 raise ShapeError(f"the batched arguments differ in extent: {size} and {array.shape[axis]} ({path})")
             size = int(array.shape[axis])
@@ -724,7 +771,9 @@ def _run_vmap(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             names.append(path)
         trees.append((position, tree))
     if size is None:
-        raise ArgumentError("vmap needs an argument with an axis to batch over", cure="set one entry of in_axes to an int")
+        raise ArgumentError(
+            "vmap needs an argument with an axis to batch over", cure="set one entry of in_axes to an int"
+        )
 
     def call(standins: Sequence[Any]) -> Any:
         given = list(args)
@@ -739,7 +788,8 @@ def _run_vmap(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         call, examples, names, name=_name_of(f), reached=_reach(f, args, kwargs), abstract=True
     )
     batched = _transformed(
-        program, ("vmap", size),
+        program,
+        ("vmap", size),
         lambda traced: _bare(simplify(batch(traced, [True] * len(leaves), size)), len(traced.constants)),
     )
     made = _own(execute(batched, leaves, program.constants), leaves)
@@ -779,7 +829,9 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
     return _program_of(f, f, args, kwargs)
 
 
-def _program_of(callee: Callable[..., Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+def _program_of(
+    callee: Callable[..., Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Program:
     positions = [place for place, one in enumerate(args) if _is_differentiable(one)]
     if not positions:
         raise ArgumentError(
@@ -806,6 +858,8 @@ def _is_differentiable(value: Any) -> bool:
     return bool(leaves) and all(
         is_recorded(one)
         or isinstance(one, float | np.floating)
-        or (isinstance(one, np.ndarray) and one.dtype.kind == "f" and not isinstance(one, np.ma.MaskedArray | np.matrix))
+        or (
+            isinstance(one, np.ndarray) and one.dtype.kind == "f" and not isinstance(one, np.ma.MaskedArray | np.matrix)
+        )
         for one in leaves
     )

@@ -1,4 +1,4 @@
-"""``primitive``: the user's own rule, for a function that chainrule can not look into (C code, a solver, a simulator)."""
+"""``primitive``: the user's own rule, for a function that chainrule can not look into (C code, a simulator)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _NUMBERS = itertools.count(2)
 class Primitive:
     """A function with a rule of the user's. Call it like the function; inside ``grad`` its pullback is used."""
 
-    def __init__(self, function: Callable[..., Any], pullback: Callable[..., Any], forward: Callable[..., Any] | None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], pullback: Callable[..., Any], forward: Callable[..., Any] | None
+    ) -> None:
         if not callable(function):
             raise ArgumentError(f"primitive takes a function, got a {type(function).__name__}")
         if not callable(pullback):
@@ -43,9 +45,13 @@ class Primitive:
         return f"<primitive {self.__name__}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's value; recorded as one step where an argument is being differentiated."""
         if not any(map(is_recorded, args)):
             return self.function(*args, **kwargs)
-        args = tuple(one if is_recorded(one) or isinstance(one, bool | int | float | np.generic) else np.asarray(one) for one in args)
+        args = tuple(
+            one if is_recorded(one) or isinstance(one, bool | int | float | np.generic) else np.asarray(one)
+            for one in args
+        )
         try:
             options = tuple(sorted(kwargs.items()))
             hash(options)
@@ -86,11 +92,13 @@ class Primitive:
                 made = self._foreign_pullback(kwargs, g, y, arguments)
             adjoints = list(made) if isinstance(made, tuple | list) else [made]
             if len(adjoints) != len(arguments):
-                raise ShapeError(f"the pullback of {self.__name__} gave {len(adjoints)} adjoints for {len(arguments)} arguments")
+                raise ShapeError(
+                    f"the pullback of {self.__name__} gave {len(adjoints)} adjoints for {len(arguments)} arguments"
+                )
             for place, (adjoint, argument) in enumerate(zip(adjoints, arguments, strict=True)):
                 if adjoint is not None and wanted[place] and np.shape(adjoint) != np.shape(argument):
                     raise ShapeError(
-                        f"the pullback of {self.__name__} gave an adjoint of shape {np.shape(adjoint)} for its argument "
+                        f"the pullback of {self.__name__} gave an adjoint of shape {np.shape(adjoint)} for argument "
                         f"{place} of shape {np.shape(argument)}",
                         cure="an adjoint has the shape of what it belongs to (sum over broadcast axes)",
                     )
@@ -98,7 +106,9 @@ class Primitive:
 
         def forward(tangents: Any, y: Any, arguments: Any, params: Any) -> Any:
             if self.forward is not None:
-                filled = [np.zeros(np.shape(one)) if t is None else t for t, one in zip(tangents, arguments, strict=True)]
+                filled = [
+                    np.zeros(np.shape(one)) if t is None else t for t, one in zip(tangents, arguments, strict=True)
+                ]
                 return self.forward(tuple(filled), y, *arguments, **kwargs)
             return _forward_by_transposition(pullback, tangents, y, arguments, params)
 
@@ -118,7 +128,6 @@ class Primitive:
         )
         self._rules[outputs, options] = rule
         return rule
-
 
     def _foreign_pullback(self, kwargs: dict[str, Any], g: Any, y: Any, arguments: Any) -> tuple[Any, ...]:
         results = y if isinstance(y, tuple) else (y,)
@@ -147,9 +156,7 @@ class Primitive:
         name = f"user.{self.__name__}.pullback"
         while name in RULES:
             name = f"user.{self.__name__}.pullback_{next(_NUMBERS)}"
-        kinds = tuple(
-            (np.shape(one), np.dtype(getattr(one, "dtype", np.float64)).name) for one in arguments
-        )
+        kinds = tuple((np.shape(one), np.dtype(getattr(one, "dtype", np.float64)).name) for one in arguments)
         rule: Opaque = register(
             Opaque(
                 name=name,

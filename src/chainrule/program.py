@@ -1,4 +1,4 @@
-"""The Program: a typed, straight-line list of steps. Made by ``trace`` and ``transforms``; verified, run and priced here."""
+"""The Program: a typed, straight-line list of steps, made by ``trace`` and ``transforms``; verified and priced here."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class Literal:
         self.size = 1
         kind = type(value)
         #: The Python type of a weak scalar, else an ArrayType.
-        self.type: Any = kind if kind is float or kind is int or kind is complex else array_type((), np.asarray(value).dtype)
+        self.type: Any = (
+            kind if kind is float or kind is int or kind is complex else array_type((), np.asarray(value).dtype)
+        )
         self.dtype: Any = kind if self.type is kind else self.type.dtype
 
     def __repr__(self) -> str:
@@ -141,7 +143,9 @@ def _infer(rule: Rule, types: tuple[Any, ...], params: tuple[Any, ...]) -> tuple
             shape = np.broadcast_shapes(*shapes)
         except ValueError:
             listed = " ".join(str(one).replace(" ", "") for one in shapes)
-            raise ShapeError(f"operands could not be broadcast together with shapes {listed} (in {rule.name})") from None
+            raise ShapeError(
+                f"operands could not be broadcast together with shapes {listed} (in {rule.name})"
+            ) from None
         return (array_type(shape, _elementwise_dtype(rule, types)),)
     strong = [kind if isinstance(kind, ArrayType) else array_type((), np.dtype(kind)) for kind in types]
     assert isinstance(rule, Index | Gather | Opaque | Discrete | Control)
@@ -305,7 +309,9 @@ class Program:
         for var, constant in zip(self.captures, self.constants, strict=True):
             kind = self.types[var]
             if constant is not None and (tuple(constant.shape) != kind.shape or constant.dtype != kind.dtype):
-                raise self._ill(f"capture v{var} is declared {kind!r}, its constant is {constant.dtype}{list(constant.shape)}", None)
+                raise self._ill(
+                    f"capture v{var} is declared {kind!r}, its constant is {constant.dtype}{list(constant.shape)}", None
+                )
         for number, step in enumerate(self.steps):
             self._verify_step(step, number, defined)
             defined.update(step.outputs)
@@ -394,8 +400,11 @@ def step_cost(program: Program, step: Step) -> ProgramCost:
     cost = step.rule.cost
     if not isinstance(cost, Cost):
         types = [
-            one.type if isinstance(one, Literal) and isinstance(one.type, ArrayType) else
-            array_type((), np.dtype(np.float64)) if isinstance(one, Literal) else program.types[one]
+            one.type
+            if isinstance(one, Literal) and isinstance(one.type, ArrayType)
+            else array_type((), np.dtype(np.float64))
+            if isinstance(one, Literal)
+            else program.types[one]
             for one in step.inputs
         ]
         cost = cost(types, step.params, outs)
@@ -455,5 +464,3 @@ def _as_name(path: str) -> str | None:
     if kept and not kept[0].isidentifier():
         kept = f"x_{kept}"
     return sys.intern(kept) if kept and _is_name(kept) else None
-
-

@@ -59,16 +59,21 @@ class Cost:
 class View:
     """How a view and its base hang together.
 
-    ``write_back(whole, part, params)`` is the base after ``part`` was written through the view (None: read-only).
-    ``kind(whole, part, params, packed)`` says, from the types of base and view and whether the base is surely one
-    C-ordered block, what NumPy makes: ``"view"``, ``"copy"``, or ``"either"`` where that depends on strides.
-    ``packed``: the view of a C-ordered block is one too. ``by_key``: the first parameter is an index.
+    ``write_back(whole, part, params, *index)`` is the base after ``part`` was written through the view that the rule
+    made with these further arguments (None: read-only).
+    ``kind(whole, part, params, layout)`` says, from the types of base and view, what NumPy makes: ``"view"``,
+    ``"copy"``, or ``"either"`` where that can not be known; ``layout()`` gives an array with the base's strides and no
+    memory of its own, or None. ``apply(layout, index, params)`` gives the layout of the view.
+    ``by_key``: the first parameter is an index. ``reorders``: elements of the view of a C-ordered block are in another
+    order; ``disorders(params)`` says so of the copy.
     """
 
     write_back: Callable[..., Any] | None
     kind: Callable[..., str]
-    packed: bool = False
+    apply: Callable[..., Any]
     by_key: bool = False
+    reorders: bool = False
+    disorders: Callable[..., bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -118,8 +123,11 @@ class Elementwise(Rule):
     binds: int = 10
     dtype: Callable[[Sequence[Any]], Any] | None = None
     selects: bool = False
-    #: True where a partial is infinite or NaN at some finite arguments (sqrt at 0).
-    singular: bool = False
+    #: True where a partial is infinite or NaN at some finite arguments (sqrt at 0), or a function of the arguments that
+    #: says so (x**2 is not singular, x**0.5 is).
+    singular: Any = False
+    #: The rule is ``where``: its first argument chooses between the other two.
+    chooses: bool = False
     neutral: tuple[Any, ...] = ()
     involution: bool = False
 
@@ -247,7 +255,7 @@ def apply(rule: Rule, arguments: Sequence[Any], params: tuple[Any, ...] = ()) ->
     return top._chainrule_record(rule, arguments, params)
 
 
-# --- rules of modules that may never be imported ----------------------------------------------------------------------
+# --- rules of modules that may never be imported --------------------------------------------------------------------
 
 #: A module of users' functions -> the module with its rules, which is imported when the first of them is met.
 LAZY = {

@@ -39,9 +39,9 @@ def plan_of(program: Program) -> Callable[[Sequence[Any], Sequence[Any]], list[A
     lines: list[tuple[Any, tuple[int, ...], Any, tuple[int, ...]]] = []
     ends = dict(program.last_uses())
     for number, step in enumerate(program.steps):
-        ins = [
-            constant(one.value, one) if isinstance(one, Literal) else slot[one] for one in step.inputs
-        ] + [constant(one, one) for one in step.params]
+        ins = [constant(one.value, one) if isinstance(one, Literal) else slot[one] for one in step.inputs] + [
+            constant(one, one) for one in step.params
+        ]
         outs: Any
         made = []
         for var in step.outputs:

@@ -47,17 +47,20 @@ def _instructions(code: CodeType) -> dict[int, tuple[int | None, str | None]]:
         positions = instruction.positions
         if positions is not None and positions.lineno is not None:
             line = positions.lineno
+        following = instructions[here + 1 : here + 3]
         name: str | None = None
-        if here + 1 < len(instructions) and instructions[here + 1].opname in _STORES:
-            name = str(instructions[here + 1].argval)
-        elif here + 1 < len(instructions) and instructions[here + 1].opname == "STORE_FAST_STORE_FAST":
-            name = str(instructions[here + 1].argval[0])
-        elif here + 1 < len(instructions) and instructions[here + 1].opname == "STORE_FAST_LOAD_FAST":
-            name = str(instructions[here + 1].argval[0])
+        if following and following[0].opname in _STORES:
+            name = str(following[0].argval)
+        elif following and following[0].opname in ("STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"):
+            name = str(following[0].argval[0])
+        elif len(following) == 2 and following[1].opname == "STORE_ATTR" and following[0].opname.startswith("LOAD_"):
+            name = str(following[1].argval)
         elif instruction.opname == "STORE_SUBSCR" and line is not None:
             target = _TARGET.match(linecache.getline(code.co_filename, line))
             name = target.group(1) if target else None
-        found[instruction.offset] = (line, name)
+        following = instructions[here + 1].offset if here + 1 < len(instructions) else len(code.co_code)
+        for offset in range(instruction.offset, following, 2):
+            found[offset] = (line, name)
     return found
 
 

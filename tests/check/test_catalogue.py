@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.check.catalogue import BUGS, HARD
 
 from chainrule.check import check
-
-sys.path.insert(0, str(Path(__file__).parent))
-from catalogue import BUGS, HARD
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from tests.check.programs import Program
 
 from chainrule.check import check
-
-sys.path.insert(0, str(Path(__file__).parent))
-from programs import Program
 
 
 def test_random_mutations_are_detected() -> None:

@@ -1,5 +1,7 @@
 """A function and a point -> the assertion that its gradient is right, or that it is refused by an error of ours."""
 
+# ruff: noqa: PT017 - a refusal is one of two right answers
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -41,7 +43,7 @@ def witness_of(f: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
 
 
 def agrees(f: Callable[[Any], Any], x: Any) -> Any:
-    """The gradient of ``f`` at ``x``, after it was held against the witness; ``x`` and the value are as NumPy has them."""
+    """The gradient of ``f`` at ``x``, held against the witness; ``x`` and the value are as NumPy has them."""
     leaves = flatten(x)[0]
     before = [np.array(leaf) for leaf in leaves]
     value, found = cr.value_and_grad(f)(x)
@@ -54,9 +56,13 @@ def agrees(f: Callable[[Any], Any], x: Any) -> Any:
 
 
 def right_or_refused(
-    f: Callable[[Any], Any], x: Any, *, also: tuple[type[BaseException], ...] = (), witness: Callable[[Any], Any] | None = None
+    f: Callable[[Any], Any],
+    x: Any,
+    *,
+    also: tuple[type[BaseException], ...] = (),
+    witness: Callable[[Any], Any] | None = None,
 ) -> str:
-    """``"right"`` or ``"refused"``; a gradient that is wrong fails. ``witness`` is what f should be, if f does not tell."""
+    """``"right"`` or ``"refused"``; a wrong gradient fails. ``witness`` is what f should be, if f does not tell."""
     try:
         found = cr.grad(f)(x)
     except cr.ChainruleError as refusal:

@@ -1,4 +1,4 @@
-"""The functions whose gradient programs are committed as text, each with a point. Lines are part of the text: append only."""
+"""The functions whose programs are committed as text, each with a point. Lines are part of the text: append only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """What is not asked properly: the error names the argument and the cure, and nothing is left behind."""
 
+# ruff: noqa: C416, PLW0108, PT017 - a refusal may be one of two right answers
+
 from __future__ import annotations
 
 import builtins
@@ -12,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.frontend.agreement import close
 
 import chainrule as cr
 from chainrule.trace import reach, tracer
-from tests.frontend.agreement import close
 
 X = np.array([0.7, 1.3, 0.4])
 
@@ -106,7 +108,7 @@ def test_argument_given_by_keyword_is_not_counted():
 def test_not_a_function():
     for operator in (cr.grad, cr.value_and_grad, cr.jacobian, cr.hessian, cr.vmap):
         with pytest.raises(cr.ArgumentError, match="function"):
-            operator(3.0)
+            operator(3.0)  # type: ignore[arg-type]
 
 
 def test_wrong_number_of_arguments_is_pythons_error():
@@ -190,7 +192,9 @@ def test_coroutine_function():
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [3, True, np.int64(3), np.array([1, 2, 3]), np.array([True, False]), np.array(2), np.bool_(1)])
+@pytest.mark.parametrize(
+    "given", [3, True, np.int64(3), np.array([1, 2, 3]), np.array([True, False]), np.array(2), np.bool_(1)]
+)
 def test_integers(given):
     says(cr.ArgumentError, lambda: cr.grad(_scale)(given), "argument x", "float")
 
@@ -249,7 +253,7 @@ def test_empty_container():
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_matrix_and_masked_arrays():
     says(cr.ArgumentError, lambda: cr.grad(_scale)(np.matrix([[1.0, 2.0]])), "np.matrix", "np.asarray")
-    says(cr.ArgumentError, lambda: cr.grad(_scale)(np.ma.array([1.0, 2.0], mask=[0, 1])), "masked", "filled")
+    says(cr.ArgumentError, lambda: cr.grad(_scale)(np.ma.array([1.0, 2.0], mask=[False, True])), "masked", "filled")
 
 
 def test_other_subclasses():
@@ -334,7 +338,7 @@ def test_read_only_array_written_by_the_function():
     try:
         found = cr.grad(f)(x)
     except ValueError as refusal:
-        assert "read-only" in str(refusal)  # noqa: PT017 - one of two right answers
+        assert "read-only" in str(refusal)
     else:
         close(found, np.array([0.0, 1.0, 1.0]))
     np.testing.assert_array_equal(x, X)
@@ -397,7 +401,6 @@ def test_memory_mapped_array(tmp_path):
     close(found, 2 * X)
     data = np.load(path, mmap_mode="r")
     close(cr.grad(lambda x: np.sum(x * data))(X), X)
-    del x, data
 
 
 def test_two_arguments_that_are_one_array():
@@ -507,7 +510,7 @@ def test_numpys_own_errors_stay():
     with pytest.raises(TypeError):
         cr.grad(lambda x: len(x[0]))(X)
     with pytest.raises(TypeError):
-        cr.grad(lambda x: [one for one in x[0]])(X)  # noqa: C416 - iteration is the case
+        cr.grad(lambda x: [one for one in x[0]])(X)
     with pytest.raises(ValueError, match=r"truth|ambiguous"):
         cr.grad(lambda x: x[0] if x > 0 else x[1])(X)
     with pytest.raises(TypeError):
@@ -519,7 +522,7 @@ def test_numpys_own_errors_stay():
     with pytest.raises(AttributeError):
         cr.grad(lambda x: x.colour)(X)
     with pytest.raises(TypeError):
-        cr.grad(lambda x: np.sum(x, colour=1))(X)
+        cr.grad(lambda x: np.sum(x, colour=1))(X)  # type: ignore[call-overload]
     with pytest.raises(np.linalg.LinAlgError):
         cr.grad(lambda x: np.linalg.inv(np.outer(x, x) * 0.0)[0, 0])(X)
 
@@ -531,7 +534,11 @@ def test_function_without_a_rule_says_so():
     import scipy.special
 
     says(
-        cr.NoRule, lambda: cr.grad(lambda x: np.sum(scipy.special.obl_cv(1, 1, x)))(X), "obl_cv", "rule", "test_bad_input.py"
+        cr.NoRule,
+        lambda: cr.grad(lambda x: np.sum(scipy.special.obl_cv(1, 1, x)))(X),
+        "obl_cv",
+        "rule",
+        "test_bad_input.py",
     )
     says(cr.NoRule, lambda: cr.grad(lambda x: np.sum(np.roots(x)))(X), "roots", "rule", "np.roots(x)")
 
@@ -541,7 +548,14 @@ def test_error_shows_the_users_line():
         y = x * 2.0
         return vars(math)["exp"](y[0])  # the line
 
-    says(cr.TraceError, lambda: cr.grad(f)(X), 'vars(math)["exp"](y[0])', "test_bad_input.py", "in test_error_shows", ".f")
+    says(
+        cr.TraceError,
+        lambda: cr.grad(f)(X),
+        'vars(math)["exp"](y[0])',
+        "test_bad_input.py",
+        "in test_error_shows",
+        ".f",
+    )
 
 
 def test_error_in_a_helper_shows_the_helpers_line():
@@ -560,7 +574,7 @@ def test_error_that_c_code_replaced_by_its_own():
 
 def test_jvp_with_tangents_that_do_not_fit():
     with pytest.raises(cr.ArgumentError, match="tuple"):
-        cr.jvp(_square, X, X)
+        cr.jvp(_square, X, X)  # type: ignore[arg-type]
     with pytest.raises(cr.ArgumentError, match="1 primals but 2 tangents"):
         cr.jvp(_square, (X,), (X, X))
     with pytest.raises(cr.ShapeError):
@@ -579,7 +593,7 @@ def test_pullback_of_an_adjoint_that_does_not_fit():
         pullback({"a": np.ones(2)})
     with pytest.raises(cr.ArgumentError):
         pullback({"a": np.array(["a", "b", "c"])})
-    close(pullback({"a": [1, 2, 3]} if False else {"a": np.array([1, 2, 3])}), (np.array([2.0, 4.0, 6.0]),))
+    close(pullback({"a": np.array([1, 2, 3])}), (np.array([2.0, 4.0, 6.0]),))
 
 
 def test_jacobian_mode():

@@ -1,5 +1,7 @@
 """Nobody else notices a trace: other threads, other calls, the modules, the builtins, whatever way it ends."""
 
+# ruff: noqa: B009, E721, ICN001, UP003 - the names under test are these
+
 from __future__ import annotations
 
 import builtins
@@ -20,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.frontend.agreement import close
 
 import chainrule as cr
 from chainrule.trace import reach, tracer
-from tests.frontend.agreement import close
 
 X = np.array([0.7, 1.3, 0.4])
 
@@ -37,11 +39,13 @@ def model(x):
 
 def model_gradient(x):
     e = np.exp(x)
-    return np.array([
-        e[0] * x[0] + e[0] + 2 * x[0] * e[1] * e[2],
-        e[1] * e[2] * x[0] ** 2,
-        e[1] * e[2] * x[0] ** 2,
-    ])
+    return np.array(
+        [
+            e[0] * x[0] + e[0] + 2 * x[0] * e[1] * e[2],
+            e[1] * e[2] * x[0] ** 2,
+            e[1] * e[2] * x[0] ** 2,
+        ]
+    )
 
 
 def other(x):
@@ -138,11 +142,16 @@ def _look() -> dict[str, Any]:
         "r_": id(type(np.r_[1.0, 2.0])),
         "vectorize": id(type(np.vectorize(lambda a: a)(listed))),
         "value": float(model(X)),
-        "instances": (isinstance(1.5, float), isinstance(1, float), isinstance(made[0], np.float64), isinstance(made, np.ndarray)),
+        "instances": (
+            isinstance(1.5, float),
+            isinstance(1, float),
+            isinstance(made[0], np.float64),
+            isinstance(made, np.ndarray),
+        ),
         "ufunc": (isinstance(np.add, np.ufunc), np.add.identity, np.add.nin, float(np.add.reduce(listed))),
         "dtype": str(np.dtype(float)) + str(np.zeros(2, np.float32).dtype) + str(np.arange(2, dtype=float).dtype),
         "subclasses": (issubclass(np.float64, float), issubclass(np.float64, np.floating), issubclass(bool, float)),
-    }  # fmt: skip
+    }
 
 
 def _compare() -> dict[str, bool]:
@@ -156,7 +165,7 @@ def _compare() -> dict[str, bool]:
         "in a tuple of types": type(1.5) in (float, np.float64),
         "in a set of types": type(1.5) in {float, np.float64},
         "key of a dictionary": {float: 1, int: 2}.get(type(1.5)) == 1,
-        "equal": type(1.5) == float,  # noqa: E721 - that is the case
+        "equal": type(1.5) == float,
     }
 
 
@@ -193,7 +202,10 @@ def _beside_a_trace(look: Any) -> list[Any]:
         for _ in range(100):
             close(cr.grad(product)(X), product_gradient(X))
             # A function that reaches all the names that the other thread uses.
-            close(cr.grad(lambda x: product(x) + len(look()) * x[0])(X), product_gradient(X) + np.array([len(look()), 0.0, 0.0]))
+            close(
+                cr.grad(lambda x: product(x) + len(look()) * x[0])(X),
+                product_gradient(X) + np.array([len(look()), 0.0, 0.0]),
+            )
     finally:
         stop.set()
         for thread in threads:
@@ -220,9 +232,16 @@ def test_thread_that_does_not_trace_compares_by_identity():
 def _probe(seen):
     seen.append(
         (
-            type(np.zeros(2)), type(float(2)), type(np.array([1.0])), type(np.float64(1.0)), type(math.exp(0.0)),
-            type(np.empty(1)), type(np.linspace(0, 1, 3)), type(1.0) is float, isinstance(np.zeros(1), np.ndarray),
-        )  # fmt: skip
+            type(np.zeros(2)),
+            type(float(2)),
+            type(np.array([1.0])),
+            type(np.float64(1.0)),
+            type(math.exp(0.0)),
+            type(np.empty(1)),
+            type(np.linspace(0, 1, 3)),
+            type(1.0) is float,
+            isinstance(np.zeros(1), np.ndarray),
+        )
     )
 
 
@@ -283,6 +302,7 @@ def test_threads_that_nest():
 def test_threads_that_import_inside():
     def f(x):
         import math as m
+
         import numpy as anp
 
         y = anp.zeros(2)
@@ -435,7 +455,10 @@ def test_names_that_the_function_rebinds_stay_rebound():
 
 def test_names_that_the_function_deletes_stay_deleted():
     space: dict[str, Any] = {}
-    exec("import math\nimport numpy as np\ndef f(x):\n    global np\n    y = np.sin(x[0])\n    del np\n    return y\n", space)
+    exec(
+        "import math\nimport numpy as np\ndef f(x):\n    global np\n    y = np.sin(x[0])\n    del np\n    return y\n",
+        space,
+    )
     close(cr.grad(space["f"])(X), np.array([math.cos(0.7), 0, 0]))
     assert "np" not in space
     assert space["math"] is math
@@ -610,9 +633,12 @@ def test_nothing_is_installed_at_import():
     )
     source = str(Path(cr.__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": source},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -631,7 +657,9 @@ def test_module_reloaded_after_a_trace(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     module = importlib.import_module("reloaded_model")
     close(cr.grad(module.f)(X)[0], math.exp(0.7))
-    (tmp_path / "reloaded_model.py").write_text("import math\nimport numpy as np\n\ndef f(x):\n    return np.array([math.sin(x[0])])[0]\n")
+    (tmp_path / "reloaded_model.py").write_text(
+        "import math\nimport numpy as np\n\ndef f(x):\n    return np.array([math.sin(x[0])])[0]\n"
+    )
     importlib.invalidate_caches()
     importlib.reload(module)
     close(cr.grad(module.f)(X)[0], math.cos(0.7))
@@ -672,11 +700,22 @@ def test_twins_look_like_the_originals():
 
     def f(x):
         seen.update(
-            name=np.zeros.__name__, doc=math.exp.__doc__, ufunc=isinstance(np.add, np.ufunc), nin=np.add.nin,
-            text=repr(np.add), module=np.__name__, version=np.__version__, pi=math.pi, dtype=np.dtype(np.float64),
-            sub=issubclass(np.float64, float), kind=np.dtype(float), same=np.float64 == np.dtype("f8").type,
-            equal=np.sin == np.sin, key={np.sin: 1}.get(np.sin), callable=callable(np.zeros),
-        )  # fmt: skip
+            name=getattr(np.zeros, "__name__"),
+            doc=math.exp.__doc__,
+            ufunc=isinstance(np.add, np.ufunc),
+            nin=np.add.nin,
+            text=repr(np.add),
+            module=np.__name__,
+            version=np.__version__,
+            pi=math.pi,
+            dtype=np.dtype(np.float64),
+            sub=issubclass(np.float64, float),
+            kind=np.dtype(float),
+            same=np.float64 == np.dtype("f8").type,
+            equal=np.sin == np.sin,
+            key={np.sin: 1}.get(np.sin),
+            callable=callable(np.zeros),
+        )
         return np.sum(x)
 
     cr.grad(f)(X)
@@ -690,12 +729,14 @@ def test_types_compared_by_identity_inside_a_trace():
 
     def f(x):
         seen.append(_compare())
-        seen[-1].update({
-            "dtype of x": x.dtype is np.dtype(np.float64),
-            "dtype.type of x": x.dtype.type is np.float64,
-            "np.dtype(float).type": np.dtype(float).type is np.float64,
-            "a number": type(3.0) is float,
-        })
+        seen[-1].update(
+            {
+                "dtype of x": x.dtype is np.dtype(np.float64),
+                "dtype.type of x": x.dtype.type is np.float64,
+                "np.dtype(float).type": np.dtype(float).type is np.float64,
+                "a number": type(3.0) is float,
+            }
+        )
         return np.sum(x)
 
     close(cr.grad(f)(X), np.ones(3))

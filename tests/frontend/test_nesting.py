@@ -1,4 +1,6 @@
-"""Derivatives of derivatives: any order by nesting, every operator inside every other, no confusion of perturbations."""
+"""Derivatives of derivatives: any order by nesting, operators inside operators, no confusion of perturbations."""
+
+# ruff: noqa: E731, PLW0108 - functions are short here, and many
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from tests.frontend.agreement import agrees, close, right_or_refused, witness_of
 
 import chainrule as cr
-from tests.frontend.agreement import agrees, close, right_or_refused, witness_of
 
 X = np.array([0.7, 1.3, 0.4])
 V = np.array([0.3, -1.0, 2.0])
@@ -69,7 +71,7 @@ def test_functions_of_math_and_numpy_themselves():
 
 
 def test_orders_of_sin():
-    derivatives: Any = [lambda x: math.sin(x)]  # noqa: PLW0108 - the function itself is another test
+    derivatives: Any = [lambda x: math.sin(x)]
     for _ in range(6):
         derivatives.append(cr.grad(derivatives[-1]))
     expected = [math.sin, math.cos, lambda t: -math.sin(t), lambda t: -math.cos(t)]
@@ -92,7 +94,9 @@ def test_third_derivatives_of_an_array_function():
 
 
 @pytest.mark.parametrize("inner", [cr.grad, cr.jacobian])
-@pytest.mark.parametrize("outer", [cr.grad, lambda f: cr.jacobian(f, mode="forward"), lambda f: cr.jacobian(f, mode="reverse")])
+@pytest.mark.parametrize(
+    "outer", [cr.grad, lambda f: cr.jacobian(f, mode="forward"), lambda f: cr.jacobian(f, mode="reverse")]
+)
 def test_second_derivative_of_a_number_by_every_pair(inner, outer):
     close(outer(inner(lambda x: x**3 * math.sin(x)))(0.7), cr.grad(cr.grad(lambda x: x**3 * math.sin(x)))(0.7))
 
@@ -118,7 +122,11 @@ def test_hessian_is_symmetric_and_right(f):
     scale = 1 + np.abs(hessian).max()
     np.testing.assert_allclose(hessian, hessian.T, atol=1e-12 * scale)
     for i in range(3):
-        value, error = witness_of(lambda x, i=i: cr.grad(f)(x)[i], X)
+
+        def entry(x, i=i):
+            return cr.grad(f)(x)[i]
+
+        value, error = witness_of(entry, X)
         close(hessian[i], value, error + 1e-11 * scale)
 
 
@@ -632,7 +640,8 @@ def three(a, b, c):
 def test_argnums():
     a, b, c = X, V, 2.0
     expected = (c * b**2, 2 * c * a * b, np.float64(np.sum(a * b**2)))
-    for argnum in (0, 1, 2, -1, -2, -3, np.int64(1)):
+    numbers: list[Any] = [0, 1, 2, -1, -2, -3, np.int64(1)]
+    for argnum in numbers:
         close(cr.grad(three, argnum)(a, b, c), expected[argnum])
     for argnums in ((0,), (1, 0), (0, 1, 2), (-1, 0), [2, 1], (-3, -1)):
         close(cr.grad(three, argnums)(a, b, c), tuple(expected[one] for one in argnums))
@@ -677,7 +686,9 @@ def test_containers_of_containers():
     close(gradient["pair"].b, (np.full(3, 1.5), [np.float64(X.sum())]))
     value, tangent = cr.jvp(f, (tree,), (gradient,))
     leaves = [gradient["layers"][0].w, gradient["layers"][0].b, gradient["layers"][1].w, gradient["layers"][1].b]
-    squares = sum(float(np.sum(one**2)) for one in [*leaves, gradient["pair"].a, gradient["pair"].b[0], gradient["pair"].b[1][0]])
+    squares = sum(
+        float(np.sum(one**2)) for one in [*leaves, gradient["pair"].a, gradient["pair"].b[0], gradient["pair"].b[1][0]]
+    )
     assert float(tangent) == pytest.approx(squares)
     close(value, np.float64(f(tree)))
 

@@ -1,5 +1,7 @@
 """Programs: printed and parsed, verified, priced, in the user's names; the gradients of thirty functions as text."""
 
+# ruff: noqa: PLC2401, RET504 - names are what is tested
+
 from __future__ import annotations
 
 import difflib
@@ -11,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.frontend.agreement import close
+from tests.frontend.golden_functions import GOLDEN, M, X
 
 import chainrule as cr
 from chainrule.containers import flatten
 from chainrule.program import Program, Step, array_type
 from chainrule.rule import RULES
-from tests.frontend.agreement import close
-from tests.frontend.golden_functions import GOLDEN, M, X
 
 FOLDER = Path(__file__).parent / "golden"
 #: CHAINRULE_GOLDEN=write makes the texts anew; look at the diff before you commit it.
@@ -76,7 +78,9 @@ def test_text_parses_back_into_the_same_program(name):
 def test_programs_run_to_the_function_and_its_gradient(name):
     function, point = GOLDEN[name]
     traced, gradient = (one.verify() for one in programs(name))
-    close(traced.run(floats(point))[0], np.asarray(function(*point), dtype=float)[()], 1e-6 if "single" in name else 0.0)
+    close(
+        traced.run(floats(point))[0], np.asarray(function(*point), dtype=float)[()], 1e-6 if "single" in name else 0.0
+    )
     expected, _ = flatten(cr.grad(function)(*point))
     for one, other in zip(gradient.run(floats(point)), expected, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -95,7 +99,12 @@ def test_higher_programs_parse_and_verify(name):
 
 def test_special_numbers_survive_the_text():
     def f(x):
-        return np.sum(np.where(x > -math.inf, x * 1e-300 + 0.1, math.nan)) * -0.0 + np.float32(0.1) * x[0] + 2 * x[1] + x[2] * math.inf
+        return (
+            np.sum(np.where(x > -math.inf, x * 1e-300 + 0.1, math.nan)) * -0.0
+            + np.float32(0.1) * x[0]
+            + 2 * x[1]
+            + x[2] * math.inf
+        )
 
     program = cr.trace(f, X)
     assert Program.parse(str(program), program.constants) == program
@@ -104,7 +113,7 @@ def test_special_numbers_survive_the_text():
 
 def test_names_with_strange_letters_and_reserved_words_survive_the_text():
     def f(p, return_):
-        λ = p["program"] * 2.0  # noqa: PLC2401 - Greek is what formulas have
+        λ = p["program"] * 2.0
         guard = λ + p["a b#'; ="]
         where = guard * return_
         inf = where * p["class"]
@@ -124,8 +133,13 @@ def test_parameters_with_text_survive():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "hello", "program f(x: float64[]):", "return x", "program f(x: float64[]):\n    return y",
-        "program f(x: colour[]):\n    return x", "program f(x: float64[], x: float64[]):\n    return x",
+        "",
+        "hello",
+        "program f(x: float64[]):",
+        "return x",
+        "program f(x: float64[]):\n    return y",
+        "program f(x: colour[]):\n    return x",
+        "program f(x: float64[], x: float64[]):\n    return x",
         "program f(x: float64[]):\n    y: float64[] = no_such_rule(x)\n    return y",
         "program f(x: float64[]):\n    y: float64[] = exp(x, x)\n    return y",
         "program f(x: float64[]):\n    y: float64[3] = exp(x)\n    return y",
@@ -143,7 +157,7 @@ def test_parameters_with_text_survive():
         "program f(x: float64[-1]):\n    return x",
         "program f(x: float64[]):\n    y: float64[] = exp(x\n    return y",
     ],
-)  # fmt: skip
+)
 def test_texts_that_are_not_programs(text):
     with pytest.raises(cr.ProgramError):
         Program.parse(text)
@@ -203,7 +217,9 @@ def corruptions() -> dict[str, Any]:
         "steps in another order": copied(program, steps=list(reversed(steps))),
         "a step is missing": copied(program, steps=steps[1:]),
         "a step twice": copied(program, steps=[*steps, last]),
-        "an input computed again": copied(program, steps=[*steps, Step(exp.rule, exp.inputs, exp.params, program.inputs)]),
+        "an input computed again": copied(
+            program, steps=[*steps, Step(exp.rule, exp.inputs, exp.params, program.inputs)]
+        ),
         "a result that nothing computes": copied(program, outputs=[len(program.types) - 1 + 5]),
         "a negative variable": copied(program, outputs=[-1]),
         "an operand that nothing computes": copied(program, steps=replace(elementwise, exp._replace(inputs=(out,)))),
@@ -216,7 +232,9 @@ def corruptions() -> dict[str, Any]:
         "an input twice": copied(program, inputs=[*program.inputs, *program.inputs]),
         "a capture without its constant": copied(program, constants=()),
         "a constant of another shape": copied(program, constants=[np.ones((5, 5)) for _ in program.constants]),
-        "a constant of another dtype": copied(program, constants=[np.ones((3, 3), dtype="f4") for _ in program.constants]),
+        "a constant of another dtype": copied(
+            program, constants=[np.ones((3, 3), dtype="f4") for _ in program.constants]
+        ),
         "a guard on nothing": copied(program, guards=[(10**6, True)]),
         "a table of types that is too short": copied(program, types=program.types[: first.outputs[0]]),
         "a step without a result": copied(program, steps=replace(len(steps) - 1, last._replace(outputs=()))),
@@ -428,14 +446,14 @@ def test_hundred_thousand_steps_in_a_row():
             y = y * 0.9999 + 0.0001
         return y
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     close(cr.grad(f)(0.5), np.float64(0.9999**50_000), 1e-12)
     program = cr.trace(f, 0.5)
     assert len(program) == 100_000
     program.verify()
     assert len(str(program).splitlines()) > 100_000
     close(cr.jvp(f, (0.5,), (1.0,))[1], np.float64(0.9999**50_000), 1e-12)
-    assert time.perf_counter() - begin < 15
+    assert time.process_time() - begin < 15
 
 
 def test_deep_view_and_write_chains():
@@ -449,10 +467,10 @@ def test_deep_view_and_write_chains():
             z = z[:]
         return np.sum(y) + np.sum(z)
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     value = cr.value_and_grad(f)(X)[0]
     close(value, np.float64(f(X)))
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_value_asked_for_late_in_a_deep_composition():
@@ -462,9 +480,9 @@ def test_value_asked_for_late_in_a_deep_composition():
             y = y * 0.999 + 0.01
         return y if y > 0 else -y
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     close(cr.grad(f)(0.5), np.float64(0.999**20_000), 1e-12)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_value_asked_for_at_every_step_costs_no_more_than_linear():
@@ -476,19 +494,19 @@ def test_value_asked_for_at_every_step_costs_no_more_than_linear():
                 y = -y
         return y
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     close(cr.grad(f)(0.5), np.float64(0.999**4000), 1e-12)
-    assert time.perf_counter() - begin < 3
+    assert time.process_time() - begin < 3
 
 
 def test_wide_sum_of_many_terms():
     def f(x):
         return sum(x[i % 3] * i for i in range(5000))
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     expected = np.array([sum(range(k, 5000, 3)) for k in range(3)], dtype=float)
     close(cr.grad(f)(X), expected)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_elements_of_a_long_array_read_one_by_one():
@@ -500,10 +518,10 @@ def test_elements_of_a_long_array_read_one_by_one():
             total = total + x[i] ** 2
         return total
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     x = np.linspace(0, 1, n)
     close(cr.grad(f)(x), 2 * x)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_elements_of_a_long_array_written_one_by_one():
@@ -515,7 +533,7 @@ def test_elements_of_a_long_array_written_one_by_one():
             y[i] = x[i] ** 2
         return np.sum(y)
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     x = np.linspace(0, 1, n)
     close(cr.grad(f)(x), 2 * x)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from tests.interop.functions import COUNTS, DATA, EXAMPLES, INTO, LABELS, PICKED, WINDOWS
 
 import chainrule as cr
-from tests.interop.functions import COUNTS, DATA, EXAMPLES, INTO, LABELS, PICKED, WINDOWS
 
 jax = pytest.importorskip("jax")
 jnp = pytest.importorskip("jax.numpy")
 special = pytest.importorskip("jax.scipy.special")
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 
-TWINS = {}
+TWINS: dict[str, Callable[..., Any]] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -197,9 +200,7 @@ def sigmoids(x):
 
 @twin
 def gamma_poisson(a, r):
-    return jnp.sum(
-        special.gammaln(COUNTS + r) - special.gammaln(r) + r * jnp.log(a) - (COUNTS + r) * jnp.log(a + r)
-    )
+    return jnp.sum(special.gammaln(COUNTS + r) - special.gammaln(r) + r * jnp.log(a) - (COUNTS + r) * jnp.log(a + r))
 
 
 @twin
@@ -283,6 +284,11 @@ def numbers(name):
     return tuple(range(len(EXAMPLES[name].point)))
 
 
+def compiled(name, function):
+    """One compilation of the whole instead of one for every operation; a loop on values can not be compiled."""
+    return function if name == "while_loop" else jax.jit(function)
+
+
 def test_every_function_has_its_twin():
     assert set(TWINS) == set(EXAMPLES)
     assert len(TWINS) >= 25
@@ -291,7 +297,7 @@ def test_every_function_has_its_twin():
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_value_and_gradient(name):
     value, gradient = cr.value_and_grad(EXAMPLES[name].function, numbers(name))(*EXAMPLES[name].point)
-    theirs, expected = jax.value_and_grad(TWINS[name], numbers(name))(*arrays(name))
+    theirs, expected = compiled(name, jax.value_and_grad(TWINS[name], numbers(name)))(*arrays(name))
     assert abs(float(value) - float(theirs)) <= 1e-12 * max(1.0, abs(float(value)))
     for ours, other in zip(gradient, expected, strict=True):
         close(ours, other)
@@ -303,7 +309,8 @@ def test_directional_derivative(name):
     point = EXAMPLES[name].point
     direction = tuple(rng.normal(size=np.shape(one)) for one in point)
     _, ours = cr.jvp(EXAMPLES[name].function, point, direction)
-    _, theirs = jax.jvp(TWINS[name], arrays(name), tuple(map(jnp.asarray, direction)))
+    along = compiled(name, lambda point, direction: jax.jvp(TWINS[name], point, direction))
+    _, theirs = along(arrays(name), tuple(map(jnp.asarray, direction)))
     close(ours, theirs)
 
 
@@ -346,7 +353,7 @@ def test_third_derivative_by_nesting():
     close(ours, theirs)
 
 
-# --- where the frameworks differ: points where the function has no derivative ----------------------------------------------
+# --- where the frameworks differ: points where the function has no derivative ---------------------------------------
 
 
 def test_ties_of_max_and_maximum_are_shared_in_both():
@@ -368,5 +375,6 @@ def test_a_root_behind_where_makes_jax_nan_and_not_us():
     assert np.isnan(theirs[:2]).all()
 
 
-def test_absolute_value_at_zero_is_zero_in_both():
-    assert cr.grad(np.abs)(0.0) == jax.grad(jnp.abs)(0.0) == 0.0
+def test_absolute_value_at_zero_is_zero_where_jax_says_one():
+    assert cr.grad(np.abs)(0.0) == 0.0
+    assert jax.grad(jnp.abs)(0.0) == 1.0

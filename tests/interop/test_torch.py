@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from tests.interop.functions import COUNTS, DATA, EXAMPLES, INTO, LABELS, PICKED, WINDOWS
 
 import chainrule as cr
-from tests.interop.functions import COUNTS, DATA, EXAMPLES, INTO, LABELS, PICKED, WINDOWS
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 
-TWINS = {}
+TWINS: dict[str, Callable[..., Any]] = {}
 X = torch.tensor(DATA)
 
 
@@ -180,9 +183,7 @@ def sigmoids(x):
 @twin
 def gamma_poisson(a, r):
     counts = torch.tensor(COUNTS)
-    return (
-        torch.lgamma(counts + r) - torch.lgamma(r) + r * torch.log(a) - (counts + r) * torch.log(a + r)
-    ).sum()
+    return (torch.lgamma(counts + r) - torch.lgamma(r) + r * torch.log(a) - (counts + r) * torch.log(a + r)).sum()
 
 
 @twin
@@ -248,12 +249,16 @@ def while_loop(x):
     return y.sum() * step
 
 
-def close(ours, theirs):
+#: PyTorch's trigamma is good to nine digits (trigamma(1.7) = 0.79323283016...; it gives 0.79323283050...).
+TOLERANCE = {"gamma_poisson": 1e-9}
+
+
+def close(ours, theirs, tolerance=1e-11):
     """Agreement to a few roundings of the largest entry: both sides are exact up to the order of their sums."""
     theirs = theirs.detach().numpy()
     assert np.shape(ours) == theirs.shape
     assert np.asarray(ours).dtype == np.float64
-    assert np.max(np.abs(ours - theirs), initial=0.0) <= 1e-11 * max(1.0, np.max(np.abs(theirs), initial=0.0))
+    assert np.max(np.abs(ours - theirs), initial=0.0) <= tolerance * max(1.0, np.max(np.abs(theirs), initial=0.0))
 
 
 def tensors(point):
@@ -299,7 +304,7 @@ def test_hessian(name):
     theirs = torch.autograd.functional.hessian(TWINS[name], tuple(tensors(point)))
     for mine, other in zip(ours, theirs, strict=True):
         for a, b in zip(mine, other, strict=True):
-            close(a, b)
+            close(a, b, TOLERANCE.get(name, 1e-11))
 
 
 @pytest.mark.parametrize("name", ["mlp_cross_entropy", "rnn", "attention"])
@@ -333,7 +338,7 @@ def test_float32_stays_float32():
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
 
 
-# --- where the frameworks differ: points where the function has no derivative ----------------------------------------------
+# --- where the frameworks differ: points where the function has no derivative ---------------------------------------
 
 
 def of_torch(function, x):

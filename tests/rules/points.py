@@ -74,7 +74,7 @@ def cases(rule: Rule) -> list[Case]:
     """Every case that the rule's own facets describe."""
     rng = np.random.default_rng(sum(map(ord, rule.name)))
     if isinstance(rule, Elementwise):
-        shapes = [((3, 4),) * rule.nin]
+        shapes: list[tuple[tuple[int, ...], ...]] = [((3, 4),) * rule.nin]
         if rule.nin > 1:
             shapes += [((3, 1), (1, 4), (4,))[: rule.nin], ((), (2,), ())[: rule.nin]]
         return [

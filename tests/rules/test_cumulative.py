@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-from directional import agrees, gradient, hessian, program
+from tests.rules.directional import agrees, gradient, hessian, program
 
 from chainrule.rule import apply
 from chainrule.rules.cumulative import cumprod, cumsum, linear_recurrence

@@ -173,7 +173,8 @@ def test_a_clipped_bound_has_what_the_element_has_not() -> None:
     "f",
     [
         lambda x: x**2, lambda x: x**0.5, lambda x: x**3, lambda x: 2.0**x, lambda x: np.maximum(x, 0.5), np.tanh,
-        np.sinc, lambda x: np.where(x > 1, x, 0.0), lambda x: np.clip(x, 0.0, 1.0), np.degrees, np.i0, np.nan_to_num, np.copy,
+        np.sinc, lambda x: np.where(x > 1, x, 0.0), lambda x: np.clip(x, 0.0, 1.0), np.degrees, np.i0, np.nan_to_num,
+        np.copy,
         lambda x: np.copysign(x, -1.0), lambda x: np.hypot(x, 1), lambda x: np.logaddexp(x, 0), np.reciprocal,
     ],
 )  # fmt: skip
@@ -309,7 +310,8 @@ def test_clip_of_integers_and_with_out() -> None:
 
 def test_nan_to_num() -> None:
     x = np.array([1.5, np.nan, INF, -INF, -2.0])
-    for keywords in ({}, {"nan": 3.0, "posinf": 1.0, "neginf": 2.0}):
+    settings: list[dict[str, Any]] = [{}, {"nan": 3.0, "posinf": 1.0, "neginf": 2.0}]
+    for keywords in settings:
         np.testing.assert_array_equal(
             program(lambda v, k=keywords: np.nan_to_num(v, **k), x).run([x])[0], np.nan_to_num(x, **keywords)
         )
@@ -327,11 +329,12 @@ def test_select() -> None:
 
 def test_piecewise() -> None:
     def f(x: Any) -> Any:
-        return np.piecewise(x, [x < -1, x > 1], [lambda v: v - v.mean(), lambda v, k: k * v**3, 5.0], 2.0).sum()
+        functions: Any = [lambda v: v - v.mean(), lambda v, k: k * v**3, 5.0]
+        return np.piecewise(x, [x < -1, x > 1], functions, 2.0).sum()
 
     def slow(x: Any) -> Any:
-        y = np.piecewise(x, [x < -1, x > 1], [lambda v: v - v.mean(), lambda v, k=2.0: k * v**3, 5.0])
-        return y.sum()
+        functions: Any = [lambda v: v - v.mean(), lambda v, k=2.0: k * v**3, 5.0]
+        return np.piecewise(x, [x < -1, x > 1], functions).sum()
 
     with pytest.raises(TypeError):
         f(X)  # NumPy passes the extra argument to every function

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from directional import program
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moves import moves_as_numpy, number, weighted
+from tests.rules.directional import program
+from tests.rules.moves import moves_as_numpy, number, weighted
 
 import chainrule as cr
 from chainrule.errors import TraceError
@@ -508,3 +508,27 @@ def test_a_program_does_not_overwrite_what_is_still_seen() -> None:
     assert cr.trace(f, x).run([x])[0] == f(x)
     np.testing.assert_array_equal(x, [1.0, 2.0, 3.0])
     np.testing.assert_array_equal(cr.grad(f)(x), [0, 2, 6])
+
+
+def test_a_row_at_a_recorded_place_is_a_view() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        row = y[np.argmax(x[:, 0])]
+        row[0] = 100.0
+        y[-1, 1] = -7.0
+        return np.sum(y * number((3, 4))) + np.sum(row)
+
+    def from_zeros(x: Any) -> Any:
+        y = np.zeros((3, 4))
+        row = y[np.argmax(x[:, 0])]
+        y[2, 3] = 5.0
+        row[1:3] = x[0, :2]
+        y[2, 0] = x[1, 1]
+        return np.sum(y * number((3, 4))) + np.sum(row**2)
+
+    x = number((3, 4))
+    for code in (f, from_zeros):
+        assert cr.trace(code, x).run([x])[0] == code(x)
+        witness = cr.numerical.grad(code, x)
+        np.testing.assert_allclose(cr.grad(code)(x), witness.value, atol=1e-6)
+        assert cr.vmap(code)(np.stack([x, -x]))[1] == code(-x)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moves import moves_as_numpy, number
+from tests.rules.moves import moves_as_numpy, number
 
 import chainrule as cr
 from chainrule.errors import NoRule

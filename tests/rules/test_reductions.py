@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-from directional import agrees, gradient, hessian, program
+from tests.rules.directional import agrees, gradient, hessian, program
 
 X = np.random.default_rng(1).normal(size=(2, 3, 4))
 MASK = np.random.default_rng(2).random((2, 3, 4)) < 0.6
@@ -162,9 +157,9 @@ def test_nothing_to_reduce() -> None:
     for f in (np.sum, np.prod, np.mean, np.var, np.std):
         np.testing.assert_array_equal(program(lambda x, f=f: f(x, axis=0), empty).run([empty])[0], f(empty, axis=0))
         assert simplified_shape(f, empty) == (0, 3)
-    for f in (np.max, np.min, np.ptp):
+    for extreme in (np.max, np.min, np.ptp):
         with pytest.raises(ValueError, match="zero-size array to reduction operation"):
-            program(f, empty)
+            program(extreme, empty)
 
 
 def simplified_shape(f, x):

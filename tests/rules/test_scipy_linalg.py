@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import linalg
-
-sys.path.insert(0, str(Path(__file__).parent))
-from directional import agrees, gradient, program
+from tests.rules.directional import agrees, gradient, program
 
 from chainrule.errors import NoRule
 from chainrule.rule import FUNCTIONS, load_module

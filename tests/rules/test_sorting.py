@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from moves import moves_as_numpy, number
+from tests.rules.moves import moves_as_numpy, number
 
 import chainrule as cr
 from chainrule.errors import ChainruleError, NoRule

@@ -16,7 +16,7 @@ from tests.rules import table
 from tests.rules.points import Case, cases
 from tests.rules.twins import AMPLIFIED, CONSTANT_BY_PIECES, EDGES, TWINS, WITHOUT_TWIN, edges
 
-import chainrule.rules  # noqa: F401 - fills the table
+import chainrule.rules
 from chainrule.rule import LAZY, RULES, Control, Cost, Discrete, Elementwise, Gather, Index, Opaque, Rule, Undefined
 
 for _module in LAZY.values():
@@ -264,9 +264,9 @@ def test_a_partial_that_hides_its_own_dependence_is_caught() -> None:
 def test_a_wrong_transpose_is_caught() -> None:
     right: Any = RULES["prod"]
     rule = Opaque(
-        name="planted", value=right.value, params=right.params, infer=right.infer, forward=right.forward, batch=right.batch,
-        pullback=lambda g, y, arguments, params, wanted: (1.000001 * right.pullback(g, y, arguments, params, wanted)[0],),
-        latex=right.latex, cost=right.cost, points=(("4",), ((0,),)) and ((("4",), ((0,),)),),
+        name="planted", value=right.value, params=right.params, infer=right.infer, forward=right.forward,
+        batch=right.batch, pullback=lambda *given: (1.000001 * right.pullback(*given)[0],),
+        latex=right.latex, cost=right.cost, points=((("4",), ((0,),)),),
     )  # fmt: skip
     with planted(rule):
         for case in cases(rule):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html as _html
 import json as _json
 from pathlib import Path
 from typing import Any
@@ -190,9 +189,11 @@ class Report:
         return figure
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         colour = {"PASS": "#176f2c", "PASS*": "#176f2c", "WARN": "#8a6100", "FAIL": "#a40e26"}.get(self.verdict, "#444")
         rows = "".join(
-            f"<tr><td><code>{_html.escape(r['name'])}</code></td><td>{r['claimed']:.8g}</td><td>{r['numeric']:.8g}"
+            f"<tr><td><code>{escape(r['name'])}</code></td><td>{r['claimed']:.8g}</td><td>{r['numeric']:.8g}"
             f" &plusmn; {r['error']:.1g}</td><td>{r['relative']:.1e}</td></tr>"
             for r in self.worst[:8]
         )
@@ -203,8 +204,8 @@ class Report:
         )
         return (
             f'<div class="chainrule-report"><p><b style="color:{colour}">{self.verdict}</b>. '
-            f"{_html.escape(self.sentence)}</p>"
-            f"{table}<details><summary>all</summary><pre>{_html.escape(str(self))}</pre></details></div>"
+            f"{escape(self.sentence)}</p>"
+            f"{table}<details><summary>all</summary><pre>{escape(str(self))}</pre></details></div>"
         )
 
     def html(self, path: str | Path | None = None) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 
 from chainrule.errors import NoRule
 from chainrule.rule import FUNCTIONS, apply, implements
-from chainrule.rules.arguments import array_of, as_copy, cast, concrete, is_recorded, mentions, whole
+from chainrule.rules.arguments import array_of, as_copy, cast, concrete, is_recorded, mentions, refuse, whole
 from chainrule.rules.gather import stack as stack_rule
+from chainrule.rules.manipulation import in_one_block
 
 __all__: list[str] = []
 
@@ -91,17 +92,28 @@ def array(
 def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
-    return array(a, dtype, copy=bool(copy))
+    made = array(a, dtype, copy=bool(copy))
+    return in_one_block(made, order) if order in ("C", "F") else made
 
 
 @implements(np.ascontiguousarray)
 def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
-    return array(a, dtype, copy=False, ndmin=1)
+    return in_one_block(array(a, dtype, copy=False, ndmin=1))
+
+
+@implements(np.asfortranarray)
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    return in_one_block(array(a, dtype, copy=False, ndmin=1), "F")
 
 
 @implements(np.require)
 def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
-    return array(a, dtype, copy=False)
+    given = [requirements] if isinstance(requirements, str) else requirements or []
+    wanted = {one.upper()[0] for one in given}
+    if "O" in wanted:
+        raise refuse("np.require", "requirement 'O' (own memory)", "use np.array(a), which always has its own")
+    made = array(a, dtype, copy=False)
+    return in_one_block(made, "F" if "F" in wanted else "C") if wanted & {"F", "C"} else made
 
 
 @implements(np.asarray_chkfinite)
@@ -188,7 +200,15 @@ def arange(*args: Any, step: Any = None, start: Any = None, stop: Any = None, dt
 
 @implements(np.linspace)
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, *, device: Any = None
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
 ) -> Any:
     count = num - 1 if endpoint else num
     span = np.subtract(stop, start)
@@ -207,7 +227,9 @@ def linspace(
 
 
 @implements(np.logspace)
-def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0) -> Any:
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
     made = np.power(base, linspace(start, stop, num, endpoint, axis=axis))
     return made if dtype is None else made.astype(dtype)
 

@@ -32,7 +32,9 @@ def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
     flat = np.reshape(a, (*rest, rows * columns))
     # In one row of all elements the next on the diagonal is a row and one further.
     stop = start + (count - 1) * (columns + 1) + 1 if count else start
-    return flat[(..., slice(start, stop, columns + 1))]
+    made = flat[(..., slice(start, stop, columns + 1))]
+    # NumPy's is read-only, and so is the view that a broadcast makes.
+    return np.broadcast_to(made, made.shape)
 
 
 if hasattr(np.linalg, "diagonal"):

@@ -68,7 +68,10 @@ def dtype_by_trial(value: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
     return dtype
 
 
-# --- arithmetic -------------------------------------------------------------------------------------------------------
+#: The ufuncs that the loops below go through are of many types to a type checker.
+_ufunc: Any
+
+# --- arithmetic -----------------------------------------------------------------------------------------------------
 
 binary(np.add, 1, 1, latex="{0} + {1}", cost=ARITHMETIC, binds=4, neutral=(-0.0, -0.0))
 binary(np.subtract, 1, -1, latex="{0} - {1}", cost=ARITHMETIC, binds=4, neutral=(None, 0.0))
@@ -104,7 +107,7 @@ unary(np.rad2deg, 180.0 / np.pi, latex=r"\frac{{180}}{{\pi}}\,{0}", cost=ARITHME
 unary(np.radians, np.pi / 180.0, latex=r"\frac{{\pi}}{{180}}\,{0}", cost=ARITHMETIC, binds=6)
 unary(np.deg2rad, np.pi / 180.0, latex=r"\frac{{\pi}}{{180}}\,{0}", cost=ARITHMETIC, binds=6)
 
-# --- powers and roots -------------------------------------------------------------------------------------------------
+# --- powers and roots -----------------------------------------------------------------------------------------------
 
 
 def _power_in_base(y: Any, a: Any, b: Any) -> Any:
@@ -131,7 +134,8 @@ def _power_in_exponent(y: Any, a: Any, b: Any) -> Any:
 
 binary(
     np.power, _power_in_base, _power_in_exponent,
-    latex="{{{0}}}^{{{1}}}", cost=CALL, domain=(POSITIVE, (-4.0, 4.0)), binds=8, singular=True, neutral=(None, 1.0),
+    latex="{{{0}}}^{{{1}}}", cost=CALL, domain=(POSITIVE, (-4.0, 4.0)), binds=8, neutral=(None, 1.0),
+    singular=lambda a, b: not (is_number(b) and b >= 1),
     convention=(
         "x**0 has derivative 0 in x everywhere, x = 0 included; 0**b has derivative 0 in b for b > 0, else -inf; "
         "the derivative in the exponent of a negative base is NaN"
@@ -157,7 +161,7 @@ binary(
     convention="both derivatives at (0, 0) are 0, which is a subgradient",
 )  # fmt: skip
 
-# --- exponential and logarithm ----------------------------------------------------------------------------------------
+# --- exponential and logarithm --------------------------------------------------------------------------------------
 
 
 def _logistic(x: Any) -> Any:
@@ -165,7 +169,7 @@ def _logistic(x: Any) -> Any:
     return np.where(np.asarray(x) >= 0, 1, small)[()] / (1 + small)
 
 
-logistic = register(
+logistic: Any = register(
     Elementwise(
         name="logistic", value=_logistic, nin=1,
         # logistic(-x) is 1 - logistic(x) without the cancellation.
@@ -204,7 +208,7 @@ binary(
     convention="an argument that is -inf has derivative 0, also where both are",
 )  # fmt: skip
 
-# --- trigonometric and hyperbolic -------------------------------------------------------------------------------------
+# --- trigonometric and hyperbolic -----------------------------------------------------------------------------------
 
 unary(np.sin, lambda y, x: np.cos(x), latex=r"\sin {0}", cost=CALL)
 unary(np.cos, lambda y, x: -np.sin(x), latex=r"\cos {0}", cost=CALL)
@@ -251,7 +255,7 @@ unary(
     convention="the derivative at -1 and 1 is inf",
 )  # fmt: skip
 
-# --- sinc and its derivatives -----------------------------------------------------------------------------------------
+# --- sinc and its derivatives ---------------------------------------------------------------------------------------
 
 
 def _sinc_derivative(x: Any, n: Any) -> Any:
@@ -281,7 +285,7 @@ def _spherical(z: Any, n: int) -> Any:
     return np.where(far, by_recurrence, by_series)
 
 
-_sinc_derivative_rule = register(
+_sinc_derivative_rule: Any = register(
     Elementwise(
         name="sinc_derivative", value=_sinc_derivative, nin=2,
         partials=(
@@ -325,7 +329,7 @@ def _(x: Any) -> Any:
     return apply(_i0, (array_of(x),))
 
 
-# --- steps: the derivative is zero ------------------------------------------------------------------------------------
+# --- steps: the derivative is zero ----------------------------------------------------------------------------------
 
 for _ufunc, _latex in (
     (np.floor, r"\lfloor {0} \rfloor"), (np.ceil, r"\lceil {0} \rceil"), (np.trunc, r"\operatorname{{trunc}} {0}"),
@@ -368,7 +372,7 @@ _angle = register(
     )
 )  # fmt: skip
 
-# --- remainders, signs and parts of numbers ---------------------------------------------------------------------------
+# --- remainders, signs and parts of numbers -------------------------------------------------------------------------
 
 binary(
     np.remainder, 1, lambda y, a, b: -np.floor_divide(a, b),
@@ -413,7 +417,7 @@ def _part(name: str, value: Callable[..., Any], partial: Any, latex: str, native
 _fraction = _part("fractional_part", lambda x: np.modf(x)[0], 1, r"\operatorname{{frac}} {0}", "fractional_part")
 _exponent = _part("binary_exponent", lambda x: np.frexp(x)[1], 0, r"\operatorname{{exponent}} {0}", "binary_exponent")
 
-# --- selection --------------------------------------------------------------------------------------------------------
+# --- selection ------------------------------------------------------------------------------------------------------
 
 
 def _share(y: Any, mine: Any, other: Any) -> Any:
@@ -442,7 +446,7 @@ def _weak(kind: Any) -> Any:
 
 _where = register(
     Elementwise(
-        name="where", value=np.where, nin=3,
+        name="where", value=np.where, nin=3, chooses=True,
         partials=(0, lambda y, c, a, b: c != 0, lambda y, c, a, b: c == 0),
         native="select", latex=r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", cost=ARITHMETIC,
         domain=(REALS, REALS, REALS), dtype=lambda kinds: np.result_type(*[_weak(kind) for kind in kinds[1:]]),
@@ -480,7 +484,7 @@ def _(condition: Any, x: Any = None, y: Any = None) -> Any:
     return apply(_where, [array_of(one) if isinstance(one, list | tuple) else one for one in (condition, x, y)])
 
 
-# --- another dtype ----------------------------------------------------------------------------------------------------
+# --- another dtype --------------------------------------------------------------------------------------------------
 
 
 def _cast_rule(dtype: np.dtype[Any]) -> Any:
@@ -530,7 +534,7 @@ if hasattr(np, "astype"):
         return _astype(x, dtype)
 
 
-# --- the keywords of ufuncs -------------------------------------------------------------------------------------------
+# --- the keywords of ufuncs -----------------------------------------------------------------------------------------
 
 
 def _in_loop(rule: Any, inputs: Sequence[Any], dtype: Any, signature: Any, casting: Any) -> list[Any]:

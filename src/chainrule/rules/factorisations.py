@@ -110,6 +110,7 @@ def _cholesky_pullback(g: Any, y: Any, arguments: Any, params: Any, wanted: Any)
 cholesky: Any = register(
     Opaque(
         name="cholesky",
+        raises=True,
         value=lambda a, lower: np.linalg.cholesky(a) if lower else _upper_cholesky(a),
         params=("lower",),
         infer=lambda types, params: (types[0].shape, types[0].dtype),

@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.rule import Cost, Discrete, Gather, View, apply, register
 from chainrule.rules.index import broadcast_to
 
-__all__ = ["blank", "broadcast_index", "decode", "encode", "is_view", "key_shape"]
+__all__ = ["blank", "broadcast_index", "decode", "encode", "key_shape", "trimmed"]
 
 FREE = Cost(0)
 
@@ -89,11 +89,6 @@ def key_shape(
     return shown
 
 
-def is_view(template: tuple[Any, ...], arrays: Sequence[Any]) -> bool:
-    """Whether NumPy's ``x[key]`` shares memory with x: no index has axes (a 0-d one is an integer)."""
-    return all(np.ndim(one) == 0 for one in arrays)
-
-
 def broadcast_index(arrays: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """Shape of index arrays broadcast together."""
     return np.broadcast_shapes(*arrays)
@@ -137,7 +132,7 @@ def _examples_first(ndim: int, place: int, depth: int) -> tuple[int, ...]:
     return (0, *rest[:place], *range(1, 1 + depth), *rest[place:])
 
 
-# --- reshape ----------------------------------------------------------------------------------------------------------
+# --- reshape --------------------------------------------------------------------------------------------------------
 
 
 def _reshape_infer(types: Any, params: Any) -> Any:
@@ -147,10 +142,28 @@ def _reshape_infer(types: Any, params: Any) -> Any:
     return params[0], types[0].dtype
 
 
-def _reshaped_kind(whole: Any, part: Any, params: Any, packed: bool) -> str:
-    # Extents of 1 put in or left out never need a copy; anything else does not where the base is one block.
-    same = [extent for extent in whole.shape if extent != 1] == [extent for extent in part.shape if extent != 1]
-    return "view" if packed or same else "either"
+def _reshaped_kind(whole: Any, part: Any, params: Any, layout: Any) -> str:
+    # Extents of 1 put in or left out never need a copy; whether anything else does is for the strides to say.
+    if [extent for extent in whole.shape if extent != 1] == [extent for extent in part.shape if extent != 1]:
+        return "view"
+    strides = layout()
+    return "either" if strides is None else "copy" if _reshaped_layout(strides, (), params) is None else "view"
+
+
+def _reshaped_layout(strides: Any, index: Any, params: Any) -> Any:
+    """The layout of a reshape that is a view, or None where it must be a copy."""
+    try:
+        return np.reshape(strides, params[0], copy=False)
+    except ValueError:
+        return None
+    except TypeError:
+        # NumPy 2.0 does not know copy=.
+        made = strides.view()
+        try:
+            made.shape = params[0]
+        except AttributeError:
+            return None
+        return made
 
 
 def _reshape_batch(batched: Any, size: int, arguments: Any, params: Any) -> Any:
@@ -163,7 +176,7 @@ reshape: Any = register(
         view=View(
             write_back=lambda whole, part, params: apply(reshape, (part,), (np.shape(whole),)),
             kind=_reshaped_kind,
-            packed=True,
+            apply=_reshaped_layout,
         ),
         value=lambda x, shape: np.reshape(x, shape),
         params=("shape",),
@@ -178,7 +191,39 @@ reshape: Any = register(
 )
 
 
-# --- indexing ---------------------------------------------------------------------------------------------------------
+# --- one block of memory --------------------------------------------------------------------------------------------
+
+
+def _contiguous_kind(whole: Any, part: Any, params: Any, layout: Any) -> str:
+    strides = layout()
+    if strides is None:
+        return "either"
+    return "view" if strides.flags["F" if params[0] == "F" else "C"] else "copy"
+
+
+contiguous: Any = register(
+    Gather(
+        name="contiguous",
+        view=View(
+            write_back=lambda whole, part, params: part,
+            kind=_contiguous_kind,
+            apply=lambda strides, index, params: strides,
+            disorders=lambda params: params[0] == "F",
+        ),
+        value=lambda x, order: np.asarray(x, order=order),
+        params=("order",),
+        infer=lambda types, params: (types[0].shape, types[0].dtype),
+        transpose=lambda k, g, types, arguments, params: g,
+        batch=lambda batched, size, arguments, params: arguments[0],
+        latex="{0}",
+        cost=_no_work,
+        aliases=True,
+        points=((("3,4",), ("C",)), (("3,4",), ("F",))),
+    )
+)
+
+
+# --- indexing -------------------------------------------------------------------------------------------------------
 
 
 def _getitem_infer(types: Any, params: Any) -> Any:
@@ -212,6 +257,12 @@ def blank(g: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return np.zeros(shape, dtype=dtype)
 
 
+def _indexed_layout(strides: Any, index: Any, params: Any) -> Any:
+    # With an ellipsis no element is read.
+    (template,) = params
+    return strides[decode(template if "..." in template else (*template, "..."), index)]
+
+
 def _getitem_transpose(k: int, g: Any, types: Any, arguments: Any, params: Any) -> Any:
     return apply(index_add, (blank(g, types[0].shape, types[0].dtype), g, *arguments[1:]), params)
 
@@ -220,8 +271,9 @@ getitem: Any = register(
     Gather(
         name="getitem",
         view=View(
-            write_back=lambda whole, part, params: apply(setitem, (whole, part), params),
-            kind=lambda whole, part, params, packed: "copy" if part.ndim == 0 and "..." not in params[0] else "view",
+            write_back=lambda whole, part, params, *index: apply(setitem, (whole, part, *index), params),
+            kind=lambda whole, part, params, layout: "copy" if part.ndim == 0 and "..." not in params[0] else "view",
+            apply=_indexed_layout,
             by_key=True,
         ),
         value=lambda x, *rest: (x if hasattr(x, "dtype") else np.asarray(x))[decode(rest[-1], rest[:-1])],
@@ -246,7 +298,7 @@ getitem: Any = register(
 )
 
 
-# --- assignment and scatter -------------------------------------------------------------------------------------------
+# --- assignment and scatter -----------------------------------------------------------------------------------------
 
 
 def _in_order(v: Any) -> Any:
@@ -473,7 +525,7 @@ last_write: Any = register(
 )
 
 
-# --- concatenation ----------------------------------------------------------------------------------------------------
+# --- concatenation --------------------------------------------------------------------------------------------------
 
 
 def _concatenate_infer(types: Any, params: Any) -> Any:
@@ -531,7 +583,7 @@ concatenate: Any = register(
 )
 
 
-# --- stacking ---------------------------------------------------------------------------------------------------------
+# --- stacking -------------------------------------------------------------------------------------------------------
 
 
 def _stack_infer(types: Any, params: Any) -> Any:

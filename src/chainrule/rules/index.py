@@ -52,7 +52,9 @@ transpose: Any = register(
         name="transpose",
         view=View(
             write_back=lambda whole, part, params: apply(transpose, (part,), (_inverse(params[0]),)),
-            kind=lambda whole, part, params, packed: "view",
+            kind=lambda whole, part, params, layout: "view",
+            apply=lambda strides, index, params: np.transpose(strides, params[0]),
+            reorders=True,
         ),
         value=lambda x, axes: np.transpose(x, axes),
         params=("axes",),
@@ -100,7 +102,12 @@ def _broadcast_batch(batched: Any, size: int, arguments: Any, params: Any) -> An
 broadcast_to: Any = register(
     Index(
         name="broadcast_to",
-        view=View(write_back=None, kind=lambda whole, part, params, packed: "view"),
+        view=View(
+            write_back=None,
+            kind=lambda whole, part, params, layout: "view",
+            apply=lambda strides, index, params: np.broadcast_to(strides, params[0]),
+            reorders=True,
+        ),
         value=lambda x, shape: np.broadcast_to(x, shape),
         params=("shape",),
         letters=_broadcast_letters,

@@ -13,13 +13,14 @@ import numpy as np
 
 from chainrule.errors import NoRule
 from chainrule.rule import apply, implements
-from chainrule.rules.arguments import array_of, as_copy, concrete, one_axis, several_axes, whole
+from chainrule.rules.arguments import array_of, as_copy, concrete, is_recorded, one_axis, several_axes, whole
+from chainrule.rules.gather import contiguous
 from chainrule.rules.gather import reshape as reshape_rule
 from chainrule.rules.index import broadcast_to as broadcast_rule
 from chainrule.rules.index import transpose as transpose_rule
 from chainrule.rules.indexing import pick
 
-__all__ = ["repeated"]
+__all__ = ["in_one_block", "repeated"]
 
 
 # --- reshape --------------------------------------------------------------------------------------------------------
@@ -83,8 +84,18 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = N
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
+    """Unlike a reshape, a view only of what is one block of memory."""
     a = array_of(a)
-    return reshape(a, -1, order=_known_order(order, a.shape))
+    if _known_order(order, a.shape) == "F":
+        a = np.transpose(a)
+    return apply(reshape_rule, (in_one_block(a),), ((a.size,),))
+
+
+def in_one_block(a: Any, order: str = "C") -> Any:
+    """The array, or a copy of it if it is not one block of memory in C or Fortran order."""
+    if getattr(a, "ndim", 0) == 0 or not is_recorded(a):
+        return a
+    return apply(contiguous, (a,), (order,))
 
 
 @implements(np.copy)

@@ -13,9 +13,9 @@ from chainrule.rules.arguments import array_of, concrete, is_recorded, stored
 
 __all__: list[str] = []
 
-# --- rounding ---------------------------------------------------------------------------------------------------------
+# --- rounding -------------------------------------------------------------------------------------------------------
 
-_round = register(
+_round: Any = register(
     Discrete(
         name="round", value=lambda x, decimals: np.round(x, decimals), params=("decimals",),
         infer=lambda types, params: (types[0].shape, np.round(np.ones(1, types[0].dtype), params[0]).dtype),
@@ -37,7 +37,7 @@ def _(x: Any, out: Any = None) -> Any:
     return stored(np.trunc(array_of(x)), out)
 
 
-# --- real arrays seen as complex --------------------------------------------------------------------------------------
+# --- real arrays seen as complex ------------------------------------------------------------------------------------
 
 
 @implements(np.real, np.real_if_close)
@@ -76,7 +76,7 @@ def _(x: Any, out: Any = None) -> Any:
     return stored(array_of(x) == -np.inf, out)
 
 
-# --- replacement ------------------------------------------------------------------------------------------------------
+# --- replacement ----------------------------------------------------------------------------------------------------
 
 
 @implements(np.nan_to_num)
@@ -114,17 +114,17 @@ def _(
     if a.dtype.kind == "f" and (low is None) != (high is None):
         low, high = -np.inf if low is None else low, np.inf if high is None else high
     if low is None and high is None:
-        rule, inputs = RULES["positive"], (a,)
+        rule, inputs = RULES["positive"], [a]
     elif low is None:
-        rule, inputs = RULES["minimum"], (a, high)
+        rule, inputs = RULES["minimum"], [a, high]
     elif high is None:
-        rule, inputs = RULES["maximum"], (a, low)
+        rule, inputs = RULES["maximum"], [a, low]
     else:
-        rule, inputs = RULES["clip"], (a, low, high)
+        rule, inputs = RULES["clip"], [a, low, high]
     return FUNCTIONS["ufunc keywords"](rule, inputs, out=out, **keywords)
 
 
-# --- one of several ---------------------------------------------------------------------------------------------------
+# --- one of several -------------------------------------------------------------------------------------------------
 
 
 @implements(np.select)
@@ -180,7 +180,7 @@ def _(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> 
     return np.reshape(made, shape)
 
 
-# --- broken lines and polynomials -------------------------------------------------------------------------------------
+# --- broken lines and polynomials -----------------------------------------------------------------------------------
 
 
 def _at(x: Any, index: Any) -> Any:

@@ -174,12 +174,14 @@ def _in_batches(a: Any, lower: bool) -> tuple[Any, Any]:
     return np.stack([w for w, _ in parts]), np.stack([v for _, v in parts])
 
 
-# SciPy calls another routine of LAPACK than NumPy, and its vectors may have the other sign.
+# SciPy calls another routine of LAPACK than NumPy, and its vectors may have the other sign: at a point beside this one,
+# too, so that differences of them mean nothing; the derivatives are eigh's, and tested there.
 eigh_by_scipy: Any = register(
     dataclasses.replace(
         eigh,
         name="scipy_eigh",
         value=_in_batches,
+        points=((("1,1 spd",), (True,)), (("2,1,1 spd",), (False,))),
         batch=lambda batched, size, arguments, params: apply(eigh_by_scipy, arguments, params),
     )
 )

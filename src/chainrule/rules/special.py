@@ -58,7 +58,7 @@ def missing(name: str, argument: str) -> Callable[..., Any]:
     return partial
 
 
-# --- error functions --------------------------------------------------------------------------------------------------
+# --- error functions ------------------------------------------------------------------------------------------------
 
 function(special.erf, lambda y, x: TWO_OVER_ROOT_PI * np.exp(-(x * x)), latex=r"\operatorname{{erf}} {0}")
 function(special.erfc, lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-(x * x)), latex=r"\operatorname{{erfc}} {0}")
@@ -95,7 +95,7 @@ function(
     latex=r"\Phi^{{-1}}({0})", domain=(UNIT,), singular=True, convention="the derivative at 0 and 1 is inf",
 )  # fmt: skip
 
-# --- logistic, logarithms that are finite at 0, entropies -------------------------------------------------------------
+# --- logistic, logarithms that are finite at 0, entropies -----------------------------------------------------------
 
 function(special.expit, lambda y, x: y * special.expit(-x), latex=r"\sigma({0})")
 function(
@@ -144,7 +144,7 @@ function(
     latex=r"{0} \log \frac{{{0}}}{{{1}}} - {0} + {1}", domain=(POSITIVE, POSITIVE), binds=4, singular=True,
     convention="at x = 0 the derivative in x is -inf; at (0, 0) that in x is NaN and that in y is 1",
 )  # fmt: skip
-# --- gamma and beta ---------------------------------------------------------------------------------------------------
+# --- gamma and beta -------------------------------------------------------------------------------------------------
 
 function(
     special.gamma, lambda y, x: y * special.psi(x), latex=r"\Gamma({0})", domain=(POSITIVE,), singular=True,
@@ -157,7 +157,7 @@ function(
     latex=r"\frac{{1}}{{\Gamma({0})}}", domain=(POSITIVE,), singular=True,
     convention="at 0 and the negative integers the derivative is NaN, though the function is smooth there",
 )  # fmt: skip
-_polygamma = function(
+_polygamma: Any = function(
     special.polygamma,
     Undefined("the order of polygamma is an integer"),
     lambda y, n, x: apply(_polygamma, (n + 1, x)),
@@ -211,7 +211,7 @@ function(
     latex=r"({0})_{{{1}}}", domain=((0.0, 20.0), (0.0, 6.0)), singular=True,
 )  # fmt: skip
 
-# --- Bessel functions -------------------------------------------------------------------------------------------------
+# --- Bessel functions -----------------------------------------------------------------------------------------------
 
 function(special.j0, lambda y, x: -special.j1(x), latex="J_0({0})")
 function(special.j1, lambda y, x: 0.5 * (special.j0(x) - special.jv(2.0, x)), latex="J_1({0})")
@@ -282,7 +282,7 @@ bessel(
     latex=r"e^{{{1}}} K_{{{0}}}({1})", domain=(ORDER, POSITIVE),
 )  # fmt: skip
 
-# --- integrals, hypergeometric functions ------------------------------------------------------------------------------
+# --- integrals, hypergeometric functions ----------------------------------------------------------------------------
 
 function(special.exp1, lambda y, x: -np.exp(-x) / x, latex="E_1({0})", domain=(POSITIVE,), singular=True)
 function(special.expi, lambda y, x: np.exp(x) / x, latex=r"\operatorname{{Ei}}({0})", domain=(POSITIVE,), singular=True)
@@ -314,7 +314,7 @@ function(
     convention="the derivatives in a and b are not implemented: asking for them is an error",
 )  # fmt: skip
 
-# --- Box and Cox, losses ----------------------------------------------------------------------------------------------
+# --- Box and Cox, losses --------------------------------------------------------------------------------------------
 
 
 def _slope_of_exprel(u: Any) -> Any:
@@ -382,7 +382,7 @@ function(
     latex=r"\operatorname{{pseudohuber}}_{{{0}}}({1})", domain=(POSITIVE, REALS), singular=True,
 )  # fmt: skip
 
-# --- the same functions under SciPy's names, degrees ------------------------------------------------------------------
+# --- the same functions under SciPy's names, degrees ----------------------------------------------------------------
 
 for _ufunc in (special.cbrt, special.exp2, special.expm1, special.log1p):
     UFUNCS[_ufunc] = RULES[_ufunc.__name__]  # type: ignore[assignment]
@@ -392,7 +392,7 @@ function(special.sindg, lambda y, x: special.cosdg(x) * (math.pi / 180), latex=r
 function(special.cosdg, lambda y, x: special.sindg(x) * (-math.pi / 180), latex=r"\cos {0}^\circ")
 function(special.tandg, lambda y, x: (1 + y * y) * (math.pi / 180), latex=r"\tan {0}^\circ", domain=((-80.0, 80.0),))
 
-# --- composites -------------------------------------------------------------------------------------------------------
+# --- composites -----------------------------------------------------------------------------------------------------
 
 
 def _floating(x: Any) -> Any:

@@ -6,7 +6,7 @@ from chainrule.rule import Cost, Discrete, apply, register
 
 __all__ = ["stop_gradient"]
 
-stop_gradient = register(
+stop_gradient: Discrete = register(
     Discrete(
         name="stop_gradient",
         value=lambda x: x,

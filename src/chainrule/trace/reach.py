@@ -23,9 +23,24 @@ import numpy as np
 
 from chainrule.trace.tracer import active
 
-__all__ = ["Reach", "reach_of", "twins_in"]
+__all__ = ["Reach", "holds_twins", "reach_of", "twins_in"]
 
-_SKIPPED = frozenset({"numpy", "chainrule", "torch", "jax", "jaxlib", "autograd", "llvmlite", "rich", "hypothesis", "_pytest", "pytest", "pluggy"})
+_SKIPPED = frozenset(
+    {
+        "numpy",
+        "chainrule",
+        "torch",
+        "jax",
+        "jaxlib",
+        "autograd",
+        "llvmlite",
+        "rich",
+        "hypothesis",
+        "_pytest",
+        "pytest",
+        "pluggy",
+    }
+)
 _MOST = 4000
 
 
@@ -64,24 +79,27 @@ def compared_by_identity(code: types.CodeType) -> frozenset[str]:
     instructions = [one for one in dis.get_instructions(code) if one.opname != "CACHE"]
     found: set[str] = set()
     for place, instruction in enumerate(instructions):
-        if instruction.opname != "IS_OP" or instruction.positions is None:
+        if instruction.opname != "IS_OP" or place == 0:
             continue
-        whole = instruction.positions
-        name = ""
-        for one in reversed(instructions[max(0, place - 24) : place]):
-            here = one.positions
-            if here is None or here.lineno is None or whole.lineno is None or None in (*here, *whole):
-                break
-            if (here.lineno, here.col_offset) < (whole.lineno, whole.col_offset):  # type: ignore[operator]
-                break
+        # The last instruction of the right operand, and of the left one: that which ends before the right one begins.
+        right = instructions[place - 1]
+        left = None
+        if right.positions is not None and None not in right.positions:
+            begins = (right.positions.lineno, right.positions.col_offset)
+            for one in reversed(instructions[: place - 1]):
+                here = one.positions
+                if here is None or None in here:
+                    break
+                if (here.end_lineno, here.end_col_offset) <= begins:
+                    left = one
+                    break
+        for one in (right, left):
+            if one is None:
+                continue
             if one.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                name = name or f".{one.argval}"
-            elif one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST"):
-                found.add(name or str(one.argval))
-                name = ""
-            elif name:
-                found.add(name)
-                name = ""
+                found.add(f".{one.argval}")
+            elif one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"):
+                found.add(str(one.argval))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= compared_by_identity(constant)
@@ -277,7 +295,9 @@ def _from_function(function: types.FunctionType, depth: int, reach: Reach) -> It
         yield from _from_module(module, names, depth, 0)
 
 
-def _from_module(module: types.ModuleType, names: tuple[str, ...], depth: int, inside: int) -> Iterator[tuple[Any, int]]:
+def _from_module(
+    module: types.ModuleType, names: tuple[str, ...], depth: int, inside: int
+) -> Iterator[tuple[Any, int]]:
     """What ``module.name`` and ``module.inner.name`` are, for the names in some code."""
     if _is_skipped(module.__name__) or inside > 3:
         return
@@ -289,7 +309,7 @@ def _from_module(module: types.ModuleType, names: tuple[str, ...], depth: int, i
             yield value, depth + 1
 
 
-# --- putting twins in --------------------------------------------------------------------------------------------------------
+# --- putting twins in -----------------------------------------------------------------------------------------------
 
 
 class _Place:
@@ -309,6 +329,11 @@ _PLACES: dict[int, _Place] = {}
 _MISSING: Any = object()
 _IMPORTING = 0
 _real_import = builtins.__import__
+
+
+def holds_twins(frame: Any) -> bool:
+    """Whether the code of a frame sees twins."""
+    return id(frame.f_globals) in _PLACES
 
 
 class _Open(threading.local):
@@ -407,7 +432,7 @@ def _put(place: _Place, reach: Reach, twins: Any) -> None:
     for name in uses:
         if name in held:
             continue
-        compared = reach.compared.get(id(target), frozenset())
+        compared: Any = reach.compared.get(id(target), frozenset())
         if name in compared:
             continue
         value = target.get(name, _MISSING)
@@ -465,7 +490,7 @@ def _hook_import(change: int) -> None:
         builtins.__import__ = _real_import
 
 
-def _import_with_twins(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:  # noqa: A002
+def _import_with_twins(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
     module = _real_import(name, globals, locals, fromlist, level)
     if active() is None or globals is None or id(globals) not in _PLACES:
         return module
@@ -485,4 +510,3 @@ def _import_with_twins(name: str, globals: Any = None, locals: Any = None, froml
                 with _LOCK:
                     _enter(found, _OPEN.entered[-1])
     return module
-

@@ -56,8 +56,21 @@ class StandIn(Operators):
     """An array of the user's code while it is traced. See the module's docstring."""
 
     __slots__ = (
-        "__weakref__", "_base", "_held", "_loose", "_parent", "_scalar", "_seen", "_trace", "_unordered", "_value", "_var", "_version", "_view",
-    )  # fmt: skip
+        "__weakref__",
+        "_base",
+        "_frozen",
+        "_held",
+        "_loose",
+        "_parent",
+        "_scalar",
+        "_seen",
+        "_trace",
+        "_unordered",
+        "_value",
+        "_var",
+        "_version",
+        "_view",
+    )
 
     def __init__(self, trace: Any, var: Any, value: Any = None, scalar: bool = True) -> None:
         self._trace = trace
@@ -73,6 +86,8 @@ class StandIn(Operators):
         self._held = False
         #: Whether NumPy makes a copy or a view here depends on strides that are not tracked.
         self._loose = False
+        #: Read-only, as np.diagonal's result is.
+        self._frozen = False
         #: Not surely in C order: NumPy's results follow the order of their arguments.
         self._unordered = False
         #: Of the 0-d ones: a NumPy scalar (immutable) rather than a 0-d array.
@@ -91,7 +106,7 @@ class StandIn(Operators):
         return self._trace.types[self._var if self._var is not None else self._read()]  # type: ignore[no-any-return]
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # type: ignore[misc]
         # isinstance(x, np.ndarray) and isinstance(x, float) are how plain code asks what it was given.
         kind = self._chainrule_type
         if kind.ndim == 0 and self._scalar:
@@ -119,18 +134,19 @@ class StandIn(Operators):
             if view._loose:
                 self._refuse_loose()
             assert view._parent is not None
-            rule, params = view._view
+            rule, params, index = view._view
             view._value = None
-            view._trace = self._base._trace
-            view._var = view._trace.add(rule, (view._parent._var,), params)[0]
+            view._trace = trace = self._base._trace
+            whole = trace.operand(view._parent) if view._parent.is_plain else view._parent._var
+            view._var = trace.add(rule, (whole, *[trace.operand(one) for one in index]), params)[0]
             view._seen = version
         return self._var
 
     def _array(self) -> Any:
         """The ordinary array of a plain stand-in, as it is now."""
         if self._parent is not None and self._seen != self._base._version:
-            rule, params = self._view
-            self._value = rule.value(self._parent._array(), *params)
+            rule, params, index = self._view
+            self._value = rule.value(self._parent._array(), *map(_bare, index), *params)
             self._seen = self._base._version
         return self._value
 
@@ -163,6 +179,11 @@ class StandIn(Operators):
         for one, var in chain:
             one._trace, one._var, one._value, one._seen = trace, var, None, base._version
 
+    def _refuse_frozen(self) -> None:
+        if self._frozen:
+            msg = "assignment destination is read-only"
+            raise ValueError(msg)
+
     def _settle(self) -> None:
         """Contents written by a trace that has finished (an inner derivative) become what they were computed from."""
         base = self._base
@@ -192,6 +213,7 @@ class StandIn(Operators):
         if self._chainrule_type.ndim == 0 and self._scalar:
             msg = f"'{self.dtype.type.__module__}.{self.dtype.type.__name__}' object does not support item assignment"
             raise TypeError(msg)
+        self._refuse_frozen()
         self._settle()
         value = lowered(value, None)
         if (
@@ -210,7 +232,7 @@ class StandIn(Operators):
         if self._base._value is not None:
             self._trace_for(value, key)
             self._base._become_traced()
-        self._write(FUNCTIONS["setitem"](self._frozen(), key, value))
+        self._write(FUNCTIONS["setitem"](self._present(), key, value))
 
     def _trace_for(self, *others: Any) -> None:
         """A plain array joins the trace of the value that it receives."""
@@ -220,13 +242,14 @@ class StandIn(Operators):
                 level, trace = one._chainrule_level, one._trace
         self._base._trace = self._trace = trace
 
-    def _frozen(self) -> StandIn:
+    def _present(self) -> StandIn:
         """The present contents, without a link to the base."""
         return StandIn(self._trace, self._read(), scalar=False)
 
     def _inplace(self, ufunc: Any, other: Any) -> Any:
         if self._chainrule_type.ndim == 0 and self._scalar:
             return self._chainrule_ufunc(ufunc, (self, other))
+        self._refuse_frozen()
         self._settle()
         other = lowered(other, None)
         if self.is_plain and not _holds_traced(other):
@@ -238,6 +261,7 @@ class StandIn(Operators):
 
     def _store(self, new: Any) -> None:
         """Replace the whole contents, with NumPy's casting rule of ``out=``."""
+        self._refuse_frozen()
         self._settle()
         kind = self._chainrule_type
         if self.is_plain and not _holds_traced(new):
@@ -248,7 +272,9 @@ class StandIn(Operators):
             msg = f"Cannot cast ufunc output from {new.dtype!r} to {kind.dtype!r} with casting rule 'same_kind'"
             raise np.exceptions.ComplexWarning(msg) if new.dtype.kind == "c" else TypeError(msg)
         if np.broadcast_shapes(np.shape(new), kind.shape) != kind.shape:
-            raise ShapeError(f"non-broadcastable output operand with shape {kind.shape} for a result of shape {np.shape(new)}")
+            raise ShapeError(
+                f"non-broadcastable output operand with shape {kind.shape} for a result of shape {np.shape(new)}"
+            )
         if self._base._value is not None:
             self._trace_for(new)
             self._base._become_traced()
@@ -419,7 +445,9 @@ class StandIn(Operators):
             return made
         if here.dtype.kind in "iub":
             return np.array(here._trace.guarded(here._read(), np.asarray), dtype=dtype)
-        raise self._lost("a function that takes the memory of an array (np.asarray, C code, an assignment into a plain array)")
+        raise self._lost(
+            "a function that takes the memory of an array (np.asarray, C code, an assignment into a plain array)"
+        )
 
     def _lost(self, how: str) -> TraceError:
         error = TraceError(
@@ -544,7 +572,7 @@ class StandIn(Operators):
         return bool(self == FUNCTIONS_FLOOR(self))
 
     def hex(self) -> str:
-        return float(np.asarray(self._printable())).hex()
+        raise self._lost("hex()")
 
     def as_integer_ratio(self) -> Any:
         raise self._lost("as_integer_ratio()")
@@ -555,7 +583,7 @@ class StandIn(Operators):
             return made
         raise self._lost("reading the bytes of an array")
 
-    tostring = dump = dumps = tofile = data = property(lambda self: self.tobytes())  # type: ignore[assignment]
+    tostring = dump = dumps = tofile = data = property(lambda self: self.tobytes())
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -570,7 +598,25 @@ def FUNCTIONS_FLOOR(x: Any) -> Any:  # noqa: N802
     return dispatch_ufunc(np.floor, "__call__", (x,), {})
 
 
-_THIN = frozenset({"forward", "reflected", "dispatch", "dispatch_ufunc", "__call__", "_chainrule_ufunc", "__array_ufunc__", "apply", "record", "call", "_chainrule_record", "__array_function__", "twin", "method", "<lambda>"})
+_THIN = frozenset(
+    {
+        "forward",
+        "reflected",
+        "dispatch",
+        "dispatch_ufunc",
+        "__call__",
+        "_chainrule_ufunc",
+        "__array_ufunc__",
+        "apply",
+        "record",
+        "call",
+        "_chainrule_record",
+        "__array_function__",
+        "twin",
+        "method",
+        "<lambda>",
+    }
+)
 
 
 def _in_try(frame: Any) -> bool:
@@ -587,11 +633,11 @@ def _in_try(frame: Any) -> bool:
 
 
 def _is_formatting(frame: Any) -> bool:
-    """Whether the caller is at ``"%.2f" % x``: of all operators only this one on strings asks a stand-in for a float."""
+    """Whether the caller is at ``"%.2f" % x``: of all operators only this one on strings asks for a float."""
     code, offset = frame.f_code, frame.f_lasti
     if is_ours(code) or offset < 0 or dis.opname[code.co_code[offset]] != "BINARY_OP":
         return False
-    return dis._nb_ops[code.co_code[offset + 1]][1] == "%"  # type: ignore[attr-defined]
+    return bool(dis._nb_ops[code.co_code[offset + 1]][1] == "%")  # type: ignore[attr-defined]
 
 
 def isinstance_fast(value: Any) -> bool:
@@ -606,7 +652,7 @@ def plain(trace: Any, array: np.ndarray[Any, Any]) -> StandIn:
     return made
 
 
-# --- levels ---------------------------------------------------------------------------------------------------------------
+# --- levels ---------------------------------------------------------------------------------------------------------
 
 
 def lowered(value: Any, trace: Any) -> Any:
@@ -703,38 +749,56 @@ def call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return made
 
 
-# --- views -----------------------------------------------------------------------------------------------------------------
+# --- views ----------------------------------------------------------------------------------------------------------
 
 
 def _link(made: StandIn, rule: Rule, arguments: Sequence[Any], params: tuple[Any, ...]) -> None:
     """Make the result a view of the first argument, where NumPy's is."""
-    first = arguments[0]
-    if type(first) is not StandIn or len(arguments) > 1 or first._trace is not made._trace:
+    first, *index = arguments
+    if type(first) is not StandIn or first._trace is not made._trace:
         return
+    if index and any(np.ndim(one) for one in index):
+        return  # an array of indices makes a copy; a single one, however it was computed, makes a view
     if first._chainrule_type.ndim == 0 and first._scalar:
         return
     assert rule.view is not None
-    kind = rule.view.kind(first._chainrule_type, made._chainrule_type, params, _is_packed(first))
+    kind = rule.view.kind(first._chainrule_type, made._chainrule_type, params, lambda: _layout(first))
     if kind == "copy":
+        made._unordered = rule.view.disorders is not None and rule.view.disorders(params)
         return
     made._scalar = False
     made._parent = first
     made._base = first._base
-    made._view = (rule, params)
+    made._view = (rule, params, tuple([one._present() if type(one) is StandIn else one for one in index]))
     made._seen = first._base._version
     made._loose = first._loose or kind == "either"
-    made._unordered = first._unordered or (not rule.view.packed and not rule.view.by_key)
+    made._unordered = first._unordered or rule.view.reorders
 
 
-def _is_packed(view: StandIn) -> bool:
-    """Whether a view is surely one C-ordered block: only then is its reshape surely a view."""
-    if view._unordered:
-        return False
+def _layout(view: StandIn) -> Any:
+    """An array with the strides that NumPy's has here, and no memory (never read it); None where they are unknown."""
+    chain = []
     while view._parent is not None:
-        if not view._view[0].view.packed:
-            return False
+        if view._loose:
+            return None
+        chain.append(view)
         view = view._parent
-    return True
+    made: Any
+    if view.is_plain:
+        made = view._array()
+    elif view._unordered:
+        return None
+    else:
+        shape = view._chainrule_type.shape
+        strides = [1] * len(shape)
+        for axis in reversed(range(len(shape) - 1)):
+            strides[axis] = strides[axis + 1] * shape[axis + 1]
+        made = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), shape, strides)
+    for one in reversed(chain):
+        rule, params, index = one._view
+        # Of an index that is computed, any will do: it moves the start, not the strides.
+        made = rule.view.apply(made, [0 for _ in index], params)
+    return made
 
 
 def _is_same_place(value: StandIn, key: Any) -> bool:
@@ -762,15 +826,15 @@ def _filled(template: Any, value: StandIn) -> Any:
 
 def _written_back(trace: Any, whole: StandIn, view: Any, contents: Any) -> Any:
     """The variable of the whole after the view's new contents were put into it."""
-    rule, params = view
+    rule, params, index = view
     if rule.view.write_back is None:
         msg = "assignment destination is read-only"
         raise ValueError(msg)
     present = StandIn(trace, trace.operand(whole), scalar=False)
-    return rule.view.write_back(present, StandIn(trace, contents, scalar=False), params)._read()
+    return rule.view.write_back(present, StandIn(trace, contents, scalar=False), params, *index)._read()
 
 
-# --- what rules ask of the tracer -------------------------------------------------------------------------------------------
+# --- what rules ask of the tracer -----------------------------------------------------------------------------------
 
 
 def _store(target: Any, new: Any) -> Any:
@@ -828,4 +892,3 @@ for _name, _ufunc in {
 FUNCTIONS["store"] = _store
 FUNCTIONS["concrete"] = _concrete
 FUNCTIONS["copy"] = _copy
-

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import contextlib
 import threading
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Trace(Builder):
         self.left: tuple[str, Site | None] | None = None
         #: An error of ours that the user's code may have caught: plain NumPy would not have raised it.
         self.refused: ChainruleError | None = None
-        #: Above zero where the user's code has asked NumPy to raise on floating-point errors: steps are then done at once.
+        #: Above zero where the user's code asks NumPy to raise floating-point errors: steps are then done at once.
         self.strict = 0
         self._values: dict[Var, Any] = {}
         self._snapshots: dict[int, tuple[Any, Any, Var]] = {}
@@ -74,7 +75,7 @@ class Trace(Builder):
 
     # -- entering and leaving
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> Self:
         STACK.traces.append(self)
         return self
 
@@ -111,7 +112,9 @@ class Trace(Builder):
             self._values[var] = value
         made = StandIn(self, var, scalar=scalar)
         made._unordered = bool(
-            value._unordered if type(value) is StandIn else isinstance(value, np.ndarray) and not value.flags.c_contiguous
+            value._unordered
+            if type(value) is StandIn
+            else isinstance(value, np.ndarray) and not value.flags.c_contiguous
         )
         return made
 
@@ -132,7 +135,7 @@ class Trace(Builder):
         if is_recorded(value):
             return self._foreign(value)
         raise TraceError(
-            f"a {type(value).__module__}.{type(value).__qualname__} is used in arithmetic with a value that is being differentiated",
+            f"a {type(value).__module__}.{type(value).__qualname__} meets a value that is being differentiated",
             where=excerpt(user_site()),
             cure="convert it to a NumPy array or a number first",
         )
@@ -213,7 +216,7 @@ class Trace(Builder):
                 raise TraceError(
                     f"an array of shape {array.shape} was used here and overwritten later in the same call",
                     where=excerpt(site),
-                    cure="make work arrays inside the function with np.zeros, np.empty or np.copy, so that the writes are seen",
+                    cure="make work arrays in the function with np.zeros, np.empty or np.copy: their writes are seen",
                 )
 
     # -- values
@@ -222,7 +225,9 @@ class Trace(Builder):
         """The value that the user's code asks for; what it was is kept as a guard."""
         here = self.evaluate(var)
         value = as_python(here)
-        self.guards.append((var, value if not isinstance(value, np.ndarray) else zlib.crc32(np.ascontiguousarray(value))))
+        self.guards.append(
+            (var, value if not isinstance(value, np.ndarray) else zlib.crc32(np.ascontiguousarray(value).data))
+        )
         return value
 
     def evaluate(self, var: Var, *, strict: bool = False) -> Any:
@@ -251,7 +256,7 @@ class Trace(Builder):
             order.append(step)
             needed.extend(operand for operand in step.inputs if type(operand) is int)
         order.sort(key=lambda step: step.outputs[0])
-        with np.errstate(**({} if strict else {"all": "ignore"})):
+        with contextlib.nullcontext() if strict else np.errstate(all="ignore"):
             for step in order:
                 if step.outputs[0] in values:
                     continue
@@ -299,8 +304,8 @@ def _is_unchanged(array: Any, kept: Any) -> bool:
     if kept is None:
         return True
     if isinstance(kept, int):
-        return zlib.crc32(array) == kept if array.flags.c_contiguous else False
-    return array.shape == kept.shape and array.tobytes() == kept.tobytes()
+        return bool(array.flags.c_contiguous and zlib.crc32(array) == kept)
+    return bool(array.shape == kept.shape and array.tobytes() == kept.tobytes())
 
 
 def _unsupported(dtype: Any) -> TraceError:
@@ -312,7 +317,7 @@ def _unsupported(dtype: Any) -> TraceError:
 
 
 def _check_array(array: Any) -> None:
-    if isinstance(array, np.matrix) or isinstance(array, np.ma.MaskedArray):
+    if isinstance(array, np.matrix | np.ma.MaskedArray):
         raise TraceError(
             f"a {type(array).__name__} meets a value that is being differentiated; its operators mean something else",
             where=excerpt(user_site()),
@@ -322,7 +327,7 @@ def _check_array(array: Any) -> None:
         raise _unsupported(array.dtype)
 
 
-# --- running programs on whatever there is -----------------------------------------------------------------------------------
+# --- running programs on whatever there is --------------------------------------------------------------------------
 
 
 def execute(program: Program, inputs: Sequence[Any], constants: Sequence[Any] | None = None) -> list[Any]:
@@ -332,9 +337,9 @@ def execute(program: Program, inputs: Sequence[Any], constants: Sequence[Any] | 
     top = None
     values = [lowered(one, None) if type(one) is StandIn else one for one in (*inputs, *constants)]
     for one in values:
-        if is_recorded(one) and not (type(one) is StandIn and one.is_plain):
-            if top is None or one._chainrule_level > top._chainrule_level:
-                top = one
+        traced = is_recorded(one) and not (type(one) is StandIn and one.is_plain)
+        if traced and (top is None or one._chainrule_level > top._chainrule_level):
+            top = one
     if top is None:
         values = [one._array() if type(one) is StandIn else one for one in values]
         return program.run(values[: len(inputs)], values[len(inputs) :])
@@ -356,7 +361,7 @@ def execute(program: Program, inputs: Sequence[Any], constants: Sequence[Any] | 
     return results
 
 
-# --- tracing -------------------------------------------------------------------------------------------------------------------
+# --- tracing --------------------------------------------------------------------------------------------------------
 
 
 def trace_leaves(
@@ -386,14 +391,19 @@ def trace_leaves(
             ours = _wrapped_refusal(refusal)
             if ours is not None:
                 raise ours from None
+            if trace.refused is not None and not isinstance(refusal, ChainruleError):
+                # C code has put an exception of its own in the place of ours.
+                raise trace.refused from refusal
             if not isinstance(refusal, ChainruleError) and _is_of_foreign_code(refusal):
                 refusal.add_note(
-                    f"(chainrule was tracing {name}: if this comes from code in C that was handed a traced value, give that "
-                    "code a rule with chainrule.primitive; see docs/errors.md#traceerror)"
+                    f"(chainrule was tracing {name}: if this comes from code in C that was handed a traced value, give "
+                    "that code a rule with chainrule.primitive; see docs/errors.md#traceerror)"
                 )
             raise
         if trace.refused is not None:
-            trace.refused.cure += f" ({name} caught this error and went on, which it would not have done with plain arrays)"
+            trace.refused.cure += (
+                f" ({name} caught this error and went on, which it would not have done with plain arrays)"
+            )
             raise trace.refused
         flat, out_tree = flatten(result)
         outputs = [_output(trace, one) for one in flat]

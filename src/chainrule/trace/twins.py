@@ -20,6 +20,7 @@ from chainrule.errors import TraceError
 from chainrule.rule import FUNCTIONS
 from chainrule.source import excerpt
 from chainrule.trace import answers
+from chainrule.trace.reach import holds_twins
 from chainrule.trace.standin import StandIn, Text, call, lowered, plain, user_site
 from chainrule.trace.tracer import STACK, active
 
@@ -141,12 +142,14 @@ class _UfuncTwin:
             for one in args:
                 if type(one) is StandIn:
                     return one.__array_ufunc__(self._original, "__call__", *args, **kwargs)
-            args = tuple(FUNCTIONS[np.array](one) if isinstance(one, list | tuple) and _mentions(one) else one for one in args)
+            args = tuple(
+                FUNCTIONS[np.array](one) if isinstance(one, list | tuple) and _mentions(one) else one for one in args
+            )
             return self._original(*args, **kwargs)
         return self._original(*args, **kwargs)
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # type: ignore[misc]
         return np.ufunc
 
     def __getattr__(self, name: str) -> Any:
@@ -165,7 +168,7 @@ class _UfuncTwin:
         return self._original.__reduce__()
 
 
-# --- math --------------------------------------------------------------------------------------------------------------------
+# --- math -----------------------------------------------------------------------------------------------------------
 
 _MATH_UFUNCS = {
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
@@ -198,7 +201,10 @@ def _math_twin(original: Any, code: Callable[..., Any]) -> Any:
                 raise TypeError(msg)
         values = [_value_of(one) for one in args]
         if all(one is not None for one in values):
-            original(*[float(one) if np.ndim(one) or isinstance(one, np.generic | np.ndarray) else one for one in values], **kwargs)
+            original(
+                *[float(one) if np.ndim(one) or isinstance(one, np.generic | np.ndarray) else one for one in values],
+                **kwargs,
+            )
         scalars = [one.reshape(()) if type(one) is StandIn and one.ndim else one for one in args]
         made = code(*scalars, **kwargs)
         if type(made) is StandIn:
@@ -303,7 +309,15 @@ def _with_iterable(original: Any, code: Any) -> Any:
     return _named(twin, original)
 
 
-# --- float and NumPy's scalar types -------------------------------------------------------------------------------------------
+# --- float and NumPy's scalar types ---------------------------------------------------------------------------------
+
+
+def _read_from_text() -> TraceError:
+    return TraceError(
+        "a number is read from the text of a value that is being differentiated: the path to the input is lost",
+        where=excerpt(user_site()),
+        cure="compute with the value itself; text is for showing",
+    )
 
 
 def _scalar_type(original: Any, convert: Callable[[Any], Any]) -> Any:
@@ -316,12 +330,13 @@ def _scalar_type(original: Any, convert: Callable[[Any], Any]) -> Any:
             if args and (is_recorded(args[0]) or _mentions(args)):
                 return convert(args[0])
             if args and type(args[0]) is Text:
-                raise TraceError(
-                    "a number is read from the text of a value that is being differentiated: the path to the input is lost",
-                    where=excerpt(user_site()),
-                    cure="compute with the value itself; text is for showing",
-                )
+                raise _read_from_text()
             return original(*args, **kwargs)
+
+        def fromhex(cls, text: str) -> Any:
+            if type(text) is Text:
+                raise _read_from_text()
+            return float.fromhex(text)
 
         def __instancecheck__(cls, value: Any) -> bool:
             return isinstance(value, original) if cls is twin else type.__instancecheck__(cls, value)
@@ -339,7 +354,11 @@ def _scalar_type(original: Any, convert: Callable[[Any], Any]) -> Any:
             return repr(original) if cls is twin else type.__repr__(cls)
 
     twin: Any = None
-    twin = Meta(original.__name__, (original,), {"dtype": np.dtype(original), "__module__": original.__module__, "__doc__": original.__doc__})
+    twin = Meta(
+        original.__name__,
+        (original,),
+        {"dtype": np.dtype(original), "__module__": original.__module__, "__doc__": original.__doc__},
+    )
     return twin
 
 
@@ -349,6 +368,9 @@ def _to_float(value: Any) -> Any:
         return float(value)
     if type(value) is StandIn and value.is_plain:
         return float(value._array())
+    if type(value) is StandIn and not holds_twins(sys._getframe(2)):
+        # Called back by foreign code (json's default=float), which needs a float indeed.
+        return float(value)
     if value.size != 1:
         msg = "only 0-dimensional arrays can be converted to Python scalars"
         raise TypeError(msg)
@@ -372,7 +394,7 @@ def _to_dtype(dtype: Any) -> Callable[[Any], Any]:
     return convert
 
 
-# --- vectorize, wrapped functions ---------------------------------------------------------------------------------------------
+# --- vectorize, wrapped functions -----------------------------------------------------------------------------------
 
 
 def _vectorize_twin(original: Any) -> Any:
@@ -413,9 +435,9 @@ def _array(value: Any) -> Any:
 class _VectorizeTwin:
     """The class ``np.vectorize`` as traced code sees it."""
 
-    def __call__(self, pyfunc: Any = np._NoValue, *args: Any, **kwargs: Any) -> Any:  # type: ignore[attr-defined]
+    def __call__(self, pyfunc: Any = np._NoValue, *args: Any, **kwargs: Any) -> Any:
         made = np.vectorize(pyfunc, *args, **kwargs)
-        return _vectorize_twin(made) if callable(getattr(made, "pyfunc", None)) and pyfunc is not np._NoValue else made  # type: ignore[attr-defined]
+        return _vectorize_twin(made) if callable(getattr(made, "pyfunc", None)) and pyfunc is not np._NoValue else made
 
 
 def _wrapped_twin(original: Any, inner: Any) -> Any:
@@ -429,7 +451,7 @@ def _wrapped_twin(original: Any, inner: Any) -> Any:
     return _named(twin, original)
 
 
-# --- the table -----------------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------------------------
 
 
 def _module_twin(original: types.ModuleType, overrides: dict[str, Any]) -> types.ModuleType:
@@ -499,8 +521,10 @@ class _Twins:
         if found is not None:
             return self.without(found, frozenset(compared)) if compared and id(found) in _OVERRIDES else found
         kind = type(value)
-        if kind is np.vectorize or kind is functools._lru_cache_wrapper or (
-            kind.__module__.partition(".")[0] == "numba" and hasattr(value, "py_func")
+        if (
+            kind is np.vectorize
+            or kind is functools._lru_cache_wrapper
+            or (kind.__module__.partition(".")[0] == "numba" and hasattr(value, "py_func"))
         ):
             held = self.cached.get(id(value))
             if held is not None and held[0] is value:
@@ -551,7 +575,12 @@ class _Twins:
     def fill(self) -> None:
         for original, twin in _math_namespace().items():
             self.add(original, twin)
-        self.add(math, _module_twin(math, {name: self.table[id(one)] for name, one in vars(math).items() if id(one) in self.table}))
+        self.add(
+            math,
+            _module_twin(
+                math, {name: self.table[id(one)] for name, one in vars(math).items() if id(one) in self.table}
+            ),
+        )
         self.float_twin = _scalar_type(float, _to_float)
         self.reverse[id(self.float_twin)] = float
         names = self.numpy_names(np, _MAKERS)
@@ -588,7 +617,9 @@ class _Twins:
                     twin = _UfuncTwin(original)
                 elif name in makers:
                     twin = _maker_twin(original)
-                elif isinstance(original, types.FunctionType | types.BuiltinFunctionType) or hasattr(original, "__wrapped__"):
+                elif isinstance(original, types.FunctionType | types.BuiltinFunctionType) or hasattr(
+                    original, "__wrapped__"
+                ):
                     twin = _function_twin(original)
                 elif type(original).__name__ == "_ArrayFunctionDispatcher":
                     twin = _function_twin(original)
@@ -651,7 +682,9 @@ class _Concatenator:
             else:
                 arrays.append(_array(one))
         if self._original is np.r_:
-            return np.concatenate([FUNCTIONS[np.atleast_1d](one) if is_recorded(one) else np.atleast_1d(one) for one in arrays])
+            return np.concatenate(
+                [FUNCTIONS[np.atleast_1d](one) if is_recorded(one) else np.atleast_1d(one) for one in arrays]
+            )
         columns = [one.reshape(-1, 1) if np.ndim(one) < 2 else one for one in map(_array, arrays)]
         return np.concatenate(columns, axis=-1)
 
@@ -669,5 +702,3 @@ def load() -> None:
     if not _LOADED:
         TWINS.fill()
         _LOADED = True
-
-

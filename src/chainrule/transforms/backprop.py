@@ -7,6 +7,7 @@ so one sweep gives all partial derivatives at a small constant times the cost of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ class _Adjoint:
 
 def active_variables(program: Program, wrt: Sequence[int]) -> set[Var]:
     """Variables through which the inputs number ``wrt`` act differentiably."""
-    active = {program.inputs[position] for position in wrt if program.types[program.inputs[position]].dtype.kind in "fc"}
+    active = {
+        program.inputs[position] for position in wrt if program.types[program.inputs[position]].dtype.kind in "fc"
+    }
     for step in program.steps:
         if isinstance(step.rule, Discrete):
             continue
@@ -48,7 +51,9 @@ def active_variables(program: Program, wrt: Sequence[int]) -> set[Var]:
     return active
 
 
-def backprop(program: Program, wrt: Sequence[int] | None = None, *, seeded: bool = False, with_value: bool = False) -> Program:
+def backprop(
+    program: Program, wrt: Sequence[int] | None = None, *, seeded: bool = False, with_value: bool = False
+) -> Program:
     """The program of the adjoints of the inputs number ``wrt`` (all floating inputs if None).
 
     The inputs are those of ``program``, followed by the adjoint of each output if ``seeded``; otherwise the program has
@@ -59,7 +64,8 @@ def backprop(program: Program, wrt: Sequence[int] | None = None, *, seeded: bool
     sweep = _Sweep(program, wrt)
     sweep.forward()
     sweep.seed(seeded)
-    sweep.backward()
+    with np.errstate(all="ignore"):
+        sweep.backward()
     outputs = sweep.values(program.outputs) if with_value else []
     made = sweep.builder.finish([*outputs, *sweep.adjoints_of_inputs()])
     made.name = f"grad_{program.name}" if not seeded else f"vjp_{program.name}"
@@ -154,6 +160,8 @@ class _Sweep:
         g = adjoint.value
         y = self.value(step.outputs[0])
         arguments = self.values(step.inputs)
+        if rule.singular:
+            arguments = [_ieee(one, y) for one in arguments]
         for k in self.wanted(step):
             partial = rule.partials[k]
             live = adjoint.live
@@ -166,6 +174,8 @@ class _Sweep:
                 )
             if callable(partial):
                 p = partial(y, *arguments)
+                if rule.selects and not isinstance(p, Value):
+                    p = self.builder.constant_array(np.bool_(p), self.program.types[step.outputs[0]].shape)
                 if getattr(p, "dtype", None) == np.bool_:
                     term = np.where(p, g, g.dtype.type(0))
                 elif rule.selects:
@@ -173,7 +183,8 @@ class _Sweep:
                     term = np.where(p != 0, self.times(g, p), g.dtype.type(0))
                 else:
                     term = self.times(g, p)
-                if live is not None and (strong or rule.singular):
+                singular = rule.singular(*arguments) if callable(rule.singular) else rule.singular
+                if live is not None and (strong or singular):
                     term = np.where(live(), term, term.dtype.type(0))
                 if rule.selects:
                     live, strong = _both(live, p, np.shape(y)), True
@@ -211,8 +222,8 @@ class _Sweep:
                 [self.full(adjoint.value, step.outputs[0]), *(arguments[place] for place in others)], extents,
             )  # fmt: skip
             live = None
-            if adjoint.live is not None and not others:
-                live = _through(adjoint.live, lambda mask, w=words[k], e=extents: rule.contract([out], w, [mask], e))
+            if adjoint.live is not None:
+                live = _through(adjoint.live, functools.partial(_contracted, rule, out, words[k], extents))
             self.add(step.inputs[k], _Adjoint(term, live, adjoint.strong))
 
     def gather(self, rule: Gather, step: Step, adjoint: _Adjoint) -> None:
@@ -222,7 +233,9 @@ class _Sweep:
         for k in self.wanted(step):
             if rule.linear is not None and k not in rule.linear:
                 continue
+            before = len(self.builder.steps)
             term = rule.transpose(k, g, types, arguments, step.params)
+            fresh = len(self.builder.steps) > before
             live = adjoint.live
             if live is None and not rule.aliases:
                 mask: Callable[[], Any] = _ones(g)
@@ -230,9 +243,9 @@ class _Sweep:
                 mask = _ones(g)
             else:
                 mask = live
-            kept = _through(mask, lambda m, k=k: rule.transpose(k, m, types, arguments, step.params))
+            kept = _through(mask, functools.partial(_transposed, rule, k, types, arguments, step.params))
             covers = live is None and types[k].size == self.program.types[step.outputs[0]].size
-            self.add(step.inputs[k], _Adjoint(term, None if covers else kept, adjoint.strong))
+            self.add(step.inputs[k], _Adjoint(term, None if covers else kept, adjoint.strong), fresh=fresh)
 
     def opaque(self, rule: Opaque, step: Step, given: list[_Adjoint | None]) -> None:
         arguments = self.values(step.inputs)
@@ -256,14 +269,14 @@ class _Sweep:
             live = None
             if rule.selects:
                 mask = alive[0] if alive[0] is not None else _ones(gs[0])
-                live = _through(mask, lambda m, k=k: rule.pullback(m, ys[0], arguments, step.params, flags)[k])
+                live = _through(mask, functools.partial(_pulled, rule, k, ys[0], arguments, step.params, flags))
                 if strong:
                     term = np.where(live(), term, term.dtype.type(0))
                 self.add(step.inputs[k], _Adjoint(term, live, True))
                 continue
             if strong:
                 masks = [one for one in alive if one is not None]
-                live = lambda masks=masks, shape=np.shape(term): _any_of(masks, shape)  # noqa: E731
+                live = functools.partial(_any_of, masks, np.shape(term))
                 term = np.where(live(), term, term.dtype.type(0))
             self.add(step.inputs[k], _Adjoint(term, live, strong))
 
@@ -280,7 +293,8 @@ class _Sweep:
         kind = self.program.types[var]
         return self.builder.constant_array(kind.dtype.type(0), kind.shape)
 
-    def add(self, operand: Operand, more: _Adjoint) -> None:
+    def add(self, operand: Operand, more: _Adjoint, *, fresh: bool = False) -> None:
+        """Add a term to an adjoint; ``fresh`` says that the last step made the term, and nobody else holds it."""
         assert not isinstance(operand, Literal)
         dtype = self.program.types[operand].dtype
         if more.value.dtype != dtype:
@@ -289,7 +303,7 @@ class _Sweep:
         if held is None:
             self.adjoints[operand] = more
             return
-        total = self.builder.fuse_addition(held.value, more.value)
+        total = self.builder.fuse_addition(held.value, more.value) if fresh else None
         if total is None:
             total = held.value + more.value
         live = None if held.live is None or more.live is None else _either(held.live, more.live)
@@ -306,6 +320,13 @@ class _Sweep:
             self.name(var, adjoint)
             results.append(self.full(adjoint.value, var))
         return results
+
+
+def _ieee(argument: Any, y: Any) -> Any:
+    """The argument; a Python zero as NumPy's, whose division is IEEE's and raises nothing."""
+    if type(argument) in (int, float) and argument == 0 and y.dtype.kind == "f":
+        return y.dtype.type(argument)
+    return argument
 
 
 def _type(program: Program, operand: Operand) -> Any:
@@ -326,7 +347,7 @@ def _sum_to(term: Any, shape: tuple[int, ...], builder: Builder) -> Any:
         place + extra for place, (have, want) in enumerate(zip(mine, shape, strict=True)) if want == 1 and have != 1
     )
     if axes:
-        term = term.sum(axis=axes)
+        term = np.sum(term, axis=axes)
     if term.shape != shape:
         term = term.reshape(shape) if term.size == _size(shape) else builder.spread(term, shape)
     return term
@@ -358,6 +379,18 @@ def _through(live: Callable[[], Any], linear: Callable[[Any], Any]) -> Callable[
     return lambda: linear(live().astype(np.float64)) != 0
 
 
+def _contracted(rule: Index, out: str, word: str, extents: dict[str, int], mask: Any) -> Any:
+    return rule.contract([out], word, [mask], extents)
+
+
+def _transposed(rule: Gather, k: int, types: Any, arguments: Any, params: Any, mask: Any) -> Any:
+    return rule.transpose(k, mask, types, arguments, params)
+
+
+def _pulled(rule: Opaque, k: int, y: Any, arguments: Any, params: Any, flags: Any, mask: Any) -> Any:
+    return rule.pullback(mask, y, arguments, params, flags)[k]
+
+
 def _ones(g: Any) -> Callable[[], Any]:
     return lambda: g.builder.constant_array(np.True_, g.shape)
 
@@ -377,7 +410,7 @@ def _either(one: Callable[[], Any], other: Callable[[], Any]) -> Callable[[], An
 
 
 def _any_of(masks: list[Callable[[], Any]], shape: tuple[int, ...]) -> Any:
-    alive = None
+    alive: Any = None
     for mask in masks:
         made = mask().any()
         alive = made if alive is None else alive | made

@@ -21,7 +21,8 @@ def forward(program: Program, wrt: Sequence[int]) -> Program:
 
     Its outputs are the program's, followed by the tangent of each.
     """
-    return _Forward(program, wrt).run()
+    with np.errstate(all="ignore"):
+        return _Forward(program, wrt).run()
 
 
 class _Forward:
@@ -111,10 +112,12 @@ class _Forward:
             linear = range(len(arguments)) if rule.linear is None else rule.linear
             replaced = list(arguments)
             for place in linear:
-                kind = types[place]
-                zero = kind.dtype.type(0) if isinstance(kind.dtype, np.dtype) else 0.0
+                like = types[place]
+                dtype = np.dtype(like.dtype)
                 tangent = tangents[place]
-                replaced[place] = tangent if tangent is not None else self.builder.constant_array(zero, kind.shape)
+                if tangent is None:
+                    tangent = self.builder.constant_array(dtype.type(0), like.shape)
+                replaced[place] = tangent
             if any(tangents[place] is not None for place in linear):
                 self.keep(step.outputs[0], self.builder.record(rule, replaced, step.params))
         elif isinstance(rule, Opaque):
@@ -137,6 +140,10 @@ class _Forward:
                     cure="keep that argument independent of what you differentiate by, or use stop_gradient",
                 )
             if callable(partial):
+                if rule.singular:
+                    # A Python zero as NumPy's, whose division is IEEE's and raises nothing.
+                    zero = y.dtype.type(0)
+                    arguments = [zero if type(one) in (int, float) and one == 0 else one for one in arguments]
                 p = partial(y, *arguments)
                 if getattr(p, "dtype", None) == np.bool_:
                     term = np.where(p, tangent, tangent.dtype.type(0))

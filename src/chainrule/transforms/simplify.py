@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.program import Literal, Operand, Program, Step, Var, literal
-from chainrule.rule import RULES, Cost, Elementwise, Index
+from chainrule.rule import RULES, Cost, Elementwise, Gather, Index
 
 __all__ = ["simplify"]
 
@@ -44,17 +44,26 @@ def simplify(program: Program) -> Program:
                     continue
                 rule, inputs = RULES["broadcast_to"], (uniform,)
                 step = Step(rule, inputs, (program.types[step.outputs[0]].shape,), step.outputs)
+        elif rule.aliases and inputs and isinstance(rule, Index | Gather):
+            # Any rearrangement of one number is that number again.
+            source = _innermost(inputs, made_by)[0]
+            if isinstance(source, Literal) and isinstance(source.value, np.generic):
+                if program.types[step.outputs[0]].ndim == 0:
+                    same[step.outputs[0]] = source
+                    continue
+                rule, inputs = RULES["broadcast_to"], (source,)
+                step = Step(rule, inputs, (program.types[step.outputs[0]].shape,), step.outputs)
         if isinstance(rule, Elementwise):
-            inputs = _without_broadcasts(program, rule, inputs, step.outputs[0], made_by)
+            inputs = _without_broadcasts(program, inputs, step.outputs[0], made_by)
             found = _idle(program, rule, inputs, step.outputs[0], made_by)
             if found is not None:
                 same[step.outputs[0]] = found
+                if type(found) is int:
+                    _keep_names(program, step.outputs, (found,))
                 continue
         key = (rule, inputs, step.params)
         before = done.get(key)
-        if before is not None and all(
-            types[old] is types[new] for old, new in zip(before, step.outputs, strict=True)
-        ):
+        if before is not None and all(types[old] is types[new] for old, new in zip(before, step.outputs, strict=True)):
             same.update(zip(step.outputs, before, strict=True))
             _keep_names(program, step.outputs, before)
             continue
@@ -95,8 +104,8 @@ def _uniform(
     if dtype.kind not in "fb" or not any(isinstance(value, np.generic) for value in values):
         return None
     with np.errstate(all="ignore"):
-        value = rule.value(*values)
-    return literal(value) if getattr(value, "dtype", None) == dtype else None
+        value = np.asarray(rule.value(*values))
+    return literal(value[()]) if value.ndim == 0 and value.dtype == dtype else None
 
 
 def _keep_names(program: Program, dropped: tuple[Var, ...], kept: tuple[Var, ...]) -> None:
@@ -107,7 +116,7 @@ def _keep_names(program: Program, dropped: tuple[Var, ...], kept: tuple[Var, ...
 
 
 def _without_broadcasts(
-    program: Program, rule: Elementwise, inputs: tuple[Operand, ...], out: Var, made_by: dict[Var, Step]
+    program: Program, inputs: tuple[Operand, ...], out: Var, made_by: dict[Var, Step]
 ) -> tuple[Operand, ...]:
     shape = program.types[out].shape
     for place, one in enumerate(inputs):
@@ -117,9 +126,8 @@ def _without_broadcasts(
         if step is None or not isinstance(step.rule, Index) or step.rule.name != "broadcast_to":
             continue
         source = step.inputs[0]
-        if isinstance(source, Literal):
-            if not isinstance(source.value, np.generic):
-                continue
+        if isinstance(source, Literal) and not isinstance(source.value, np.generic):
+            continue
         shapes = [_shape(program, other) for rank, other in enumerate(inputs) if rank != place]
         source_shape = _shape(program, source)
         if np.broadcast_shapes(source_shape, *shapes) == shape:
@@ -143,6 +151,12 @@ def _idle(
                 continue
             if _is_exactly(one.value, neutral) and program.types[other] is kind:
                 return other
+    if rule.chooses:
+        condition = _innermost((inputs[0],), made_by)[0]
+        if isinstance(condition, Literal):
+            chosen = inputs[1 if condition.value else 2]
+            if not isinstance(chosen, Literal) and program.types[chosen] is kind:
+                return chosen
     if rule.involution and type(inputs[0]) is int:
         inner = made_by.get(inputs[0])
         if inner is not None and inner.rule is rule and not isinstance(inner.inputs[0], Literal):
