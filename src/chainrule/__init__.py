@@ -1,10 +1,8 @@
 """chainrule: exact gradients for the NumPy code you already have, derived by the chain rule and checked."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from chainrule import numerical
-from chainrule.check import Report, check
-from chainrule.check.core import set_default_backend
 from chainrule.errors import (
     ArgumentError,
     ChainruleError,
@@ -18,6 +16,11 @@ from chainrule.errors import (
 from chainrule.operators import grad, hessian, hvp, jacobian, jvp, stop_gradient, trace, value_and_grad, vjp, vmap
 from chainrule.primitive import primitive
 from chainrule.program import Program
+from chainrule.provider import set_default_backend as _set_default_backend
+
+if _TYPE_CHECKING:
+    from chainrule import numerical
+    from chainrule.check import Report, check
 
 __version__ = "0.1.0.dev0"
 
@@ -32,7 +35,6 @@ __all__ = [
     "Report",
     "ShapeError",
     "TraceError",
-    "__version__",
     "check",
     "grad",
     "hessian",
@@ -54,4 +56,23 @@ def _own_pullback(f: _Any, args: _Any, argnums: _Any) -> _Any:
     return vjp(f, *args, argnums=argnums)
 
 
-set_default_backend(_own_pullback)
+_set_default_backend(_own_pullback)
+
+
+def __getattr__(name: str) -> _Any:
+    """The witness and the judge are loaded when they are asked for."""
+    if name == "numerical":
+        import importlib
+
+        return importlib.import_module("chainrule.numerical")
+    if name in ("check", "Report"):
+        from chainrule.check import Report, check
+
+        globals().update(check=check, Report=Report)
+        return globals()[name]
+    msg = f"module 'chainrule' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

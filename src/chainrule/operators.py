@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 import types
 import zlib
@@ -22,7 +23,7 @@ from chainrule.containers import Structure, flatten, leaf_paths, unflatten
 from chainrule.errors import ArgumentError, NotDifferentiable, ShapeError, TraceError
 from chainrule.program import Literal, Program
 from chainrule.source import excerpt
-from chainrule.trace.reach import Reach, reach_of
+from chainrule.trace.reach import Reach, forget, reach_of
 from chainrule.trace.standin import StandIn, lowered
 from chainrule.trace.tracer import Trace, execute, trace_leaves
 from chainrule.trace.twins import TWINS
@@ -82,10 +83,14 @@ class _Point:
     ) -> tuple[Program, Trace, Any]:
         # A function may write into its argument's memory behind our back, through another name for the array.
         large = [(one, zlib.crc32(one.data)) for one in self.leaves if type(one) is np.ndarray and one.nbytes > _SMALL]
-        made = trace_leaves(
-            function or self.call, self.leaves, self.names, name=_name_of(self.function),
-            reached=self.reach(), abstract=abstract,
-        )  # fmt: skip
+        try:
+            made = trace_leaves(
+                function or self.call, self.leaves, self.names, name=_name_of(self.function),
+                reached=self.reach(), abstract=abstract,
+            )  # fmt: skip
+        except TraceError:
+            forget(self.function)
+            raise
         for one, mark in large:
             if zlib.crc32(one.data) != mark:
                 raise TraceError(
@@ -98,7 +103,7 @@ class _Point:
         return _reach(self.function, self.args, self.kwargs)
 
 
-_SMALL = 65536
+_SMALL = 1 << 20
 
 
 def _kept(value: Any) -> Any:
@@ -196,9 +201,11 @@ def _leaf(value: Any, path: str) -> Any:
         raise _refused(path, "a complex number", "differentiate by its real and imaginary parts, two real arguments")
     if isinstance(value, float | np.floating):
         return np.float64(value) if type(value) is float else value
+    if type(value) is np.ndarray and value.dtype.kind == "f":
+        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
     if isinstance(value, np.matrix):
         raise _refused(path, "an np.matrix, whose * means the matrix product", "pass np.asarray(matrix)")
-    if isinstance(value, np.ma.MaskedArray):
+    if "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray):
         raise _refused(path, "a masked array", "pass masked.filled(value), and use np.where for the mask")
     if isinstance(value, np.ndarray):
         kind = value.dtype.kind
@@ -237,24 +244,28 @@ def _refused(path: str, what: str, cure: str) -> ArgumentError:
 
 
 class _Cache:
-    """The transformed programs of the programs that were traced lately."""
+    """The transformed programs of the programs that were traced lately, bounded by their steps in all."""
 
-    def __init__(self, most: int = 512) -> None:
+    def __init__(self, most: int = 400_000) -> None:
         self.most = most
-        self.held: OrderedDict[Any, Any] = OrderedDict()
+        self.total = 0
+        self.held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self.lock = threading.Lock()
 
-    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+    def get(self, key: Any, size: int, make: Callable[[], Any]) -> Any:
         with self.lock:
             found = self.held.get(key)
             if found is not None:
                 self.held.move_to_end(key)
-                return found
+                return found[0]
         made = make()
         with self.lock:
-            self.held[key] = made
-            while len(self.held) > self.most:
-                self.held.popitem(last=False)
+            if key not in self.held:
+                self.held[key] = (made, size)
+                self.total += size
+            while self.total > self.most and len(self.held) > 1:
+                _, (_, dropped) = self.held.popitem(last=False)
+                self.total -= dropped
         return made
 
 
@@ -272,9 +283,9 @@ _READING = _Reading()
 
 def _transformed(program: Program, kind: Any, make: Callable[[Program], Any]) -> Any:
     # A cached program carries the names and lines of the function that it was first made for: readers get a fresh one.
-    if len(program.steps) > 20_000 or _READING.on:
+    if _READING.on:
         return make(program)
-    return _CACHE.get((kind, program.key), lambda: make(program))
+    return _CACHE.get((kind, program.key), len(program.steps) + 10, lambda: make(program))
 
 
 def _bare(program: Program, traced: int) -> Program:
@@ -322,13 +333,16 @@ def _site_of_output(program: Program) -> Any:
     return None if isinstance(operand, Literal) else program.sites.get(operand)
 
 
+_KINDS = {"i": "an integer", "u": "an integer", "b": "a truth value", "c": "a complex number"}
+
+
 def _float_output(program: Program, name: str) -> None:
     for operand in program.outputs:
         kind = program.type_of(operand)
         dtype = np.dtype(kind) if isinstance(kind, type) else kind.dtype
         if dtype.kind != "f":
             raise ArgumentError(
-                f"{name} returned a result of dtype {dtype}: there is nothing to differentiate",
+                f"{name} returned {_KINDS.get(dtype.kind, 'no number')} ({dtype}): there is nothing to differentiate",
                 where=excerpt(_site_of_output(program)),
                 cure="return floating-point numbers",
             )
@@ -471,6 +485,7 @@ def _run_grad(
     _float_output(program, program.name)
 
     def make(traced: Program) -> Program:
+        _refuse_lost_path(traced)
         made = simplify(backprop(traced, range(len(point.leaves)), with_value=with_value))
         return _bare(made, len(traced.constants))
 
@@ -858,8 +873,6 @@ def _is_differentiable(value: Any) -> bool:
     return bool(leaves) and all(
         is_recorded(one)
         or isinstance(one, float | np.floating)
-        or (
-            isinstance(one, np.ndarray) and one.dtype.kind == "f" and not isinstance(one, np.ma.MaskedArray | np.matrix)
-        )
+        or (isinstance(one, np.ndarray) and one.dtype.kind == "f" and type(one) in (np.ndarray, np.memmap))
         for one in leaves
     )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dis
 import linecache
+import os.path
 import re
 from functools import lru_cache
-from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     @property
     def short(self) -> str:
         """``model.py:12``."""
-        return f"{Path(self.file).name}:{self.line}"
+        return f"{os.path.basename(self.file)}:{self.line}"
 
 
 @lru_cache(maxsize=512)
@@ -58,8 +58,8 @@ def _instructions(code: CodeType) -> dict[int, tuple[int | None, str | None]]:
         elif instruction.opname == "STORE_SUBSCR" and line is not None:
             target = _TARGET.match(linecache.getline(code.co_filename, line))
             name = target.group(1) if target else None
-        following = instructions[here + 1].offset if here + 1 < len(instructions) else len(code.co_code)
-        for offset in range(instruction.offset, following, 2):
+        end = instructions[here + 1].offset if here + 1 < len(instructions) else len(code.co_code)
+        for offset in range(instruction.offset, end, 2):
             found[offset] = (line, name)
     return found
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from chainrule import provider as provider_registry
 from chainrule.check import check, set_default_backend
-from chainrule.check import core as check_core
 from chainrule.errors import ArgumentError, CheckFailed
 
 X = np.random.default_rng(3).standard_normal(10)
@@ -73,7 +73,7 @@ def test_second_order_from_a_backend() -> None:
             return f(*args), lambda v: v * 4 * x**3
         return f(*args), lambda v: v * factor * x**2
 
-    before = list(check_core._default)
+    before = list(provider_registry._default)
     try:
         set_default_backend(provider)
         factor = 12.0
@@ -81,7 +81,7 @@ def test_second_order_from_a_backend() -> None:
         factor = 11.0
         assert check(lambda x: np.sum(x**4), X, order=2).verdict == "FAIL"
     finally:
-        check_core._default[:] = before
+        provider_registry._default[:] = before
 
 
 def test_threads_do_the_evaluations() -> None:

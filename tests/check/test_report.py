@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from chainrule import provider as provider_registry
 from chainrule.check import check, set_default_backend
-from chainrule.check import core as check_core
 from chainrule.errors import ArgumentError, CheckFailed
 from chainrule.numerical.point import Point
 
@@ -126,15 +126,15 @@ def test_budget_gives_a_verdict_with_the_resolution_it_has(budget) -> None:
 
 
 def test_registered_backend() -> None:
-    before = list(check_core._default)
+    before = list(provider_registry._default)
     try:
-        check_core._default.clear()
+        provider_registry._default.clear()
         with pytest.raises(ArgumentError, match="no backend"):
             check(f, X)
         set_default_backend(lambda fun, args, argnums: (fun(*args), lambda v: v * g(args[0])))
         assert check(f, X).verdict == "PASS"
     finally:
-        check_core._default[:] = before
+        provider_registry._default[:] = before
 
 
 def test_frozen_random_state_lets_dropout_be_checked() -> None:
@@ -144,12 +144,12 @@ def test_frozen_random_state_lets_dropout_be_checked() -> None:
     def gradient(x):
         return 2 * x * (np.random.random(x.shape) < 0.5)  # noqa: NPY002 - the state that is frozen
 
-    state = np.random.get_state()[1].copy()  # noqa: NPY002 - the state that is frozen
+    state = np.array(np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002 - the state that is frozen
     assert not check(dropout, X, grad=gradient)
     np.random.seed(0)  # noqa: NPY002 - the state that is frozen
-    state = np.random.get_state()[1].copy()  # noqa: NPY002 - the state that is frozen
+    state = np.array(np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002 - the state that is frozen
     assert check(dropout, X, grad=gradient, freeze_rng=True).verdict == "PASS"
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002 - the state that is frozen
+    assert np.array_equal(np.random.get_state()[1], state)  # type: ignore[index]  # noqa: NPY002 - the state that is frozen
 
 
 def test_float32_is_lifted_and_small_errors_seen() -> None:

@@ -14,10 +14,9 @@ import numpy as np
 from chainrule.containers import Structure, flatten, unflatten
 from chainrule.errors import ArgumentError
 from chainrule.numerical.point import FloatArray, Point, flatten_numbers
+from chainrule.provider import Provider
 
-__all__ = ["Claim", "ClaimProblem", "Provider", "selected_point"]
-
-Provider = Callable[[Callable[..., Any], tuple[Any, ...], Any], tuple[Any, Callable[[Any], Any]]]
+__all__ = ["Claim", "ClaimProblem", "selected_point"]
 
 
 class ClaimProblem(Exception):

@@ -8,22 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.check.claim import Claim, ClaimProblem, Provider, selected_point
+from chainrule.check.claim import Claim, ClaimProblem, selected_point
 from chainrule.check.judgement import Judgement, judge
 from chainrule.check.report import Report
 from chainrule.check.structural import Finding, examine
 from chainrule.errors import ArgumentError, ChainruleError
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.point import FloatArray, Point, flatten_numbers, spread
+from chainrule.provider import Provider, default_provider
 
-__all__ = ["check", "set_default_backend"]
-
-_default: list[Provider] = []
-
-
-def set_default_backend(provider: Provider) -> None:
-    """Registers where gradients come from when none is given: ``provider(f, args, argnums) -> (y, pullback)``."""
-    _default[:] = [provider]
+__all__ = ["check"]
 
 
 def check(
@@ -85,12 +79,12 @@ def check(
         f, claims = _second_order(f, claims, argnums)
     provider: Provider | None = None
     if not any(callable(c) for c in claims.values()):
-        if not _default:
+        provider = default_provider()
+        if provider is None:
             raise ArgumentError(
                 "no gradient was given and no backend is registered",
                 cure="pass grad=, vjp=, jvp= or value_and_pullback=",
             )
-        provider = _default[0]
     point, numbers = selected_point(f, args, argnums, scale, snap)
     claim = Claim(f, args, numbers, point, **claims, provider=provider, rng_seed=seed if freeze_rng else None)
     report = Report("INCONCLUSIVE", "", seed=seed)
@@ -118,14 +112,15 @@ def _second_order(
     if not isinstance(argnums, int):
         raise ArgumentError("order=2 takes one argument", cure="put the arguments into one container")
     if claims["grad"] is not None:
-        if claims["vjp"] is None and claims["jvp"] is None and not _default:
+        if claims["vjp"] is None and claims["jvp"] is None and default_provider() is None:
             raise ArgumentError(
                 "order=2 with grad= needs the product with the Hessian", cure="pass vjp=hvp (hvp(x, v))"
             )
         return claims["grad"], {**claims, "grad": None}
-    if not _default:
+    if default_provider() is None:
         raise ArgumentError("order=2 needs grad= and vjp=hvp, or a registered backend")
-    provider = _default[0]
+    provider = default_provider()
+    assert provider is not None
 
     def gradient(*args: Any) -> Any:
         y, pullback = provider(f, args, argnums)

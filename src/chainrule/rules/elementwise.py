@@ -444,10 +444,14 @@ def _weak(kind: Any) -> Any:
     return kind(0) if isinstance(kind, type) else kind
 
 
+def _truth(c: Any) -> Any:
+    return c if getattr(c, "dtype", None) == np.bool_ or isinstance(c, bool) else c != 0
+
+
 _where = register(
     Elementwise(
         name="where", value=np.where, nin=3, chooses=True,
-        partials=(0, lambda y, c, a, b: c != 0, lambda y, c, a, b: c == 0),
+        partials=(0, lambda y, c, a, b: _truth(c), lambda y, c, a, b: np.logical_not(c)),
         native="select", latex=r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", cost=ARITHMETIC,
         domain=(REALS, REALS, REALS), dtype=lambda kinds: np.result_type(*[_weak(kind) for kind in kinds[1:]]),
         selects=True, convention="nothing of the branch not taken reaches the gradient, NaN and infinities included",

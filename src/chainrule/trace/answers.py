@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -73,32 +74,12 @@ class ErrorState:
             self._trace.strict += 1
         return self
 
-    def __exit__(self, *exception: object) -> Any:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._raises and self._trace is not None:
             self._trace.strict -= 1
-        self._inner.__exit__(*exception)
+        self._inner.__exit__(kind, error, traceback)
 
     def __call__(self, function: Any) -> Any:
         return self._inner(function)
-
-
-_diagonal = FUNCTIONS[np.diagonal]
-
-
-def _diagonal_view(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """``np.diagonal``: a read-only view, which sees later writes to the array."""
-    if type(a) is not StandIn or a.ndim < 2 or axis1 % a.ndim == axis2 % a.ndim:
-        return _diagonal(a, offset, axis1, axis2)
-    axis1, axis2 = axis1 % a.ndim, axis2 % a.ndim
-    rest = [axis for axis in range(a.ndim) if axis not in (axis1, axis2)]
-    rows, columns = a.shape[axis1], a.shape[axis2]
-    start = (0, offset) if offset >= 0 else (-offset, 0)
-    count = max(0, min(rows - start[0], columns - start[1]))
-    flat = a.transpose([*rest, axis1, axis2]).reshape((*[a.shape[axis] for axis in rest], rows * columns))
-    first = start[0] * columns + start[1]
-    made = flat[..., first : first + max(0, count - 1) * (columns + 1) + (1 if count else 0) : columns + 1]
-    made._frozen = True
-    return made
-
-
-FUNCTIONS[np.diagonal] = _diagonal_view

@@ -14,6 +14,8 @@ import functools
 import sys
 import threading
 import types
+import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -23,7 +25,7 @@ import numpy as np
 
 from chainrule.trace.tracer import active
 
-__all__ = ["Reach", "holds_twins", "reach_of", "twins_in"]
+__all__ = ["Reach", "forget", "holds_twins", "reach_of", "twins_in"]
 
 _SKIPPED = frozenset(
     {
@@ -113,49 +115,51 @@ def _imports(code: types.CodeType) -> bool:
     )
 
 
-_REACHED: dict[Any, Reach] = {}
+#: What functions without a closure reach, for as long as they live, and what their names meant when that was found.
+_REACHED: weakref.WeakKeyDictionary[types.FunctionType, tuple[Any, Reach]] = weakref.WeakKeyDictionary()
 
 
 def reach_of(function: Any) -> Reach:
     """What a call of the function can reach, by reading the names in its code and in the code that it calls."""
-    key = _key(function)
-    found = _REACHED.get(key) if key is not None else None
-    if found is None:
-        found = _explore(function)
-        if key is not None and not found.cells and not found.defaults and all(map(_is_globals, found.modules.values())):
-            # Cells, defaults and attributes may hold the user's data, which a cache must not keep alive.
-            if len(_REACHED) > 2000:
-                _REACHED.clear()
-            _REACHED[key] = found
-    return found
+    if type(function) is not types.FunctionType or function.__closure__ is not None:
+        # A closure or an object holds the user's data, which a cache must not keep alive.
+        return _explore(function)
+    meaning = _meaning(function)
+    found = _REACHED.get(function)
+    if found is not None and found[0] == meaning:
+        return found[1]
+    reach = _explore(function)
+    _REACHED[function] = (meaning, reach)
+    return reach
 
 
-def _is_globals(held: Any) -> bool:
-    return isinstance(held, dict) and "__name__" in held
+def forget(function: Any) -> None:
+    """Look anew next time: what was found has turned out not to be enough."""
+    if type(function) is types.FunctionType:
+        _REACHED.pop(function, None)
 
 
-def _key(function: Any) -> Any:
-    """Functions of one code, one globals and no closure reach the same, as long as their globals are the same."""
-    if type(function) is types.FunctionType and function.__closure__ is None:
-        seen = function.__globals__
-        return (
-            function.__code__,
-            id(seen),
-            len(seen),
-            tuple([id(seen.get(name)) for name in _names(function.__code__) if name in seen]),
-        )
-    return None
+def _meaning(function: types.FunctionType) -> Any:
+    """The code, and what its global names stand for."""
+    seen = function.__globals__
+    return (
+        function.__code__,
+        id(function.__defaults__),
+        tuple([id(seen.get(name)) for name in _names(function.__code__) if name in seen]),
+    )
 
 
 def _explore(function: Any, reach: Reach | None = None) -> Reach:
     reach = Reach() if reach is None else reach
-    seen: set[int] = set()
-    work: list[tuple[Any, int]] = [(function, 0)]
+    # Breadth first: where a large library makes the search end early, what is near has been seen.
+    seen: dict[int, Any] = {}
+    work: deque[tuple[Any, int]] = deque([(function, 0)])
     while work and len(seen) < _MOST:
-        value, depth = work.pop()
+        value, depth = work.popleft()
         if id(value) in seen:
             continue
-        seen.add(id(value))
+        # The value is kept: the id of something that was freed would be given to something else.
+        seen[id(value)] = value
         work.extend(_next(value, depth, reach))
     return reach
 

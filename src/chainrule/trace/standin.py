@@ -8,9 +8,9 @@ operation that made it: reading it after a write to its base makes it anew, writ
 from __future__ import annotations
 
 import dis
+import os.path
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
 
@@ -24,8 +24,8 @@ from chainrule.source import excerpt
 
 __all__ = ["StandIn", "Text", "lowered", "plain", "user_site"]
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
-_NUMPY = str(Path(np.__file__).resolve().parent)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+_NUMPY = os.path.dirname(os.path.realpath(np.__file__))
 _OURS: dict[CodeType, bool] = {}
 
 
@@ -57,11 +57,11 @@ class StandIn(Operators):
 
     __slots__ = (
         "__weakref__",
-        "_base",
         "_frozen",
         "_held",
         "_loose",
         "_parent",
+        "_root",
         "_scalar",
         "_seen",
         "_trace",
@@ -78,7 +78,9 @@ class StandIn(Operators):
         #: The ordinary array of a plain stand-in, else None.
         self._value = value
         self._parent: StandIn | None = None
-        self._base = self
+        #: Of a view: the stand-in whose memory it looks at. (None, and not itself: a cycle would live until the next
+        #: collection, with all that it holds.)
+        self._root: StandIn | None = None
         self._view: Any = None
         self._seen = 0
         self._version = 0
@@ -96,6 +98,10 @@ class StandIn(Operators):
     # -- what it is
 
     @property
+    def _base(self) -> StandIn:
+        return self if self._root is None else self._root
+
+    @property
     def _chainrule_level(self) -> int:
         return self._trace.level  # type: ignore[no-any-return]
 
@@ -105,8 +111,8 @@ class StandIn(Operators):
             return array_type(self._value.shape, self._value.dtype)
         return self._trace.types[self._var if self._var is not None else self._read()]  # type: ignore[no-any-return]
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         # isinstance(x, np.ndarray) and isinstance(x, float) are how plain code asks what it was given.
         kind = self._chainrule_type
         if kind.ndim == 0 and self._scalar:
@@ -768,7 +774,7 @@ def _link(made: StandIn, rule: Rule, arguments: Sequence[Any], params: tuple[Any
         return
     made._scalar = False
     made._parent = first
-    made._base = first._base
+    made._root = first._base
     made._view = (rule, params, tuple([one._present() if type(one) is StandIn else one for one in index]))
     made._seen = first._base._version
     made._loose = first._loose or kind == "either"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import contextlib
+import inspect
+import sys
 import threading
 import zlib
 from bisect import bisect_right
@@ -24,7 +25,7 @@ from chainrule.trace.standin import StandIn, lowered, user_site
 __all__ = ["STACK", "Trace", "active", "execute", "paused", "trace_leaves"]
 
 #: Arrays up to this size are copied when they are captured; of larger ones a checksum is kept.
-_COPIED_BYTES = 4096
+_COPIED_BYTES = 1 << 20
 
 
 class _Stack(threading.local):
@@ -305,7 +306,12 @@ def _is_unchanged(array: Any, kept: Any) -> bool:
         return True
     if isinstance(kept, int):
         return bool(array.flags.c_contiguous and zlib.crc32(array) == kept)
-    return bool(array.shape == kept.shape and array.tobytes() == kept.tobytes())
+    if array.shape != kept.shape:
+        return False
+    if array.flags.c_contiguous and kept.flags.c_contiguous and array.size:
+        # Bytes, not numbers: NaN is to equal itself, and comparing memory takes no copy.
+        return bool(memoryview(array).cast("B") == memoryview(kept).cast("B"))
+    return bool(array.tobytes() == kept.tobytes())
 
 
 def _unsupported(dtype: Any) -> TraceError:
@@ -317,7 +323,11 @@ def _unsupported(dtype: Any) -> TraceError:
 
 
 def _check_array(array: Any) -> None:
-    if isinstance(array, np.matrix | np.ma.MaskedArray):
+    if type(array) is np.ndarray and array.dtype.kind in "fiub":
+        return
+    # Looking np.ma up would import it.
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
+    if isinstance(array, (np.matrix, masked) if masked else np.matrix):
         raise TraceError(
             f"a {type(array).__name__} meets a value that is being differentiated; its operators mean something else",
             where=excerpt(user_site()),

@@ -148,8 +148,8 @@ class _UfuncTwin:
             return self._original(*args, **kwargs)
         return self._original(*args, **kwargs)
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         return np.ufunc
 
     def __getattr__(self, name: str) -> Any:
