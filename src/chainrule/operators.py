@@ -6,11 +6,7 @@ The only module that knows every arrow: function -trace-> Program -transform-> P
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
 import threading
-import types
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,15 +14,14 @@ from typing import Any
 import numpy as np
 
 import chainrule.rules  # noqa: F401 - fills the table
+from chainrule.arguments import Point, name_of, parameter_names, reached_by
 from chainrule.build import is_recorded
 from chainrule.containers import Structure, flatten, leaf_paths, unflatten
-from chainrule.errors import ArgumentError, NotDifferentiable, ShapeError, TraceError
+from chainrule.errors import ArgumentError, NotDifferentiable, ShapeError
 from chainrule.program import Literal, Program
 from chainrule.source import excerpt
-from chainrule.trace.reach import Reach, forget, reach_of
 from chainrule.trace.standin import StandIn, lowered
-from chainrule.trace.tracer import Trace, execute, trace_leaves
-from chainrule.trace.twins import TWINS
+from chainrule.trace.tracer import execute, trace_leaves
 from chainrule.transforms.backprop import active_variables, backprop
 from chainrule.transforms.batch import batch
 from chainrule.transforms.forward import forward
@@ -36,208 +31,6 @@ from chainrule.transforms.simplify import simplify
 __all__ = [
     "Operator", "grad", "hessian", "hvp", "jacobian", "jvp", "stop_gradient", "trace", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
-
-
-# --- arguments ------------------------------------------------------------------------------------------------------
-
-
-class _Point:
-    """The arguments of a call, those that are differentiated taken apart into leaves."""
-
-    def __init__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], argnums: Any
-    ) -> None:
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.single = not isinstance(argnums, tuple | list)
-        self.argnums = _positions(function, argnums, len(args))
-        self.leaves: list[Any] = []
-        self.trees: list[Structure] = []
-        self.names: list[str] = []
-        labels = _parameter_names(function, len(args))
-        for position in self.argnums:
-            leaves, tree = flatten(args[position])
-            paths = leaf_paths(tree, labels[position])
-            self.leaves.extend(_kept(_leaf(one, path)) for one, path in zip(leaves, paths, strict=True))
-            self.trees.append(tree)
-            self.names.extend(paths)
-        self.tree = Structure(tuple, None, tuple(self.trees))
-
-    def call(self, standins: Sequence[Any]) -> Any:
-        args = list(self.args)
-        start = 0
-        for position, tree in zip(self.argnums, self.trees, strict=True):
-            args[position] = unflatten(tree, standins[start : start + tree.size])
-            start += tree.size
-        # math.sin itself, not a function that calls it, may be what is differentiated.
-        return (TWINS.of(self.function) or self.function)(*args, **self.kwargs)
-
-    def shaped(self, leaves: Sequence[Any]) -> Any:
-        """Results for each leaf in the containers of the arguments."""
-        whole = unflatten(self.tree, leaves)
-        return whole[0] if self.single else whole
-
-    def trace(
-        self, *, function: Callable[..., Any] | None = None, abstract: bool = False
-    ) -> tuple[Program, Trace, Any]:
-        # A function may write into its argument's memory behind our back, through another name for the array.
-        large = [(one, zlib.crc32(one.data)) for one in self.leaves if type(one) is np.ndarray and one.nbytes > _SMALL]
-        try:
-            made = trace_leaves(
-                function or self.call, self.leaves, self.names, name=_name_of(self.function),
-                reached=self.reach(), abstract=abstract,
-            )  # fmt: skip
-        except TraceError:
-            forget(self.function)
-            raise
-        for one, mark in large:
-            if zlib.crc32(one.data) != mark:
-                raise TraceError(
-                    f"{made[0].name} overwrote the memory of an argument, of shape {one.shape}, through another name",
-                    cure="pass a copy of the array, or write to the argument itself: the caller's array stays as it is",
-                )
-        return made
-
-    def reach(self) -> Reach:
-        return _reach(self.function, self.args, self.kwargs)
-
-
-_SMALL = 1 << 20
-
-
-def _kept(value: Any) -> Any:
-    """A leaf that nobody else can write to, or (a large one) that is checked afterwards."""
-    if type(value) is np.ndarray:
-        return value.copy("K") if value.nbytes <= _SMALL or not value.flags.c_contiguous else value
-    return value
-
-
-def _reach(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reach:
-    objects = [one for one in (*args, *kwargs.values()) if not _is_plain_data(one)]
-    if not objects:
-        return reach_of(function)
-    return reach_of((function, *objects))
-
-
-def _is_plain_data(value: Any) -> bool:
-    kind = type(value)
-    if kind in (float, int, str, bool, StandIn, np.ndarray, type(None)) or isinstance(value, np.generic | np.ndarray):
-        return True
-    if kind in (list, tuple):
-        return all(map(_is_plain_data, value))
-    if kind is dict:
-        return all(map(_is_plain_data, value.values()))
-    return False
-
-
-def _name_of(function: Any) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return name if str(name).isidentifier() else "f"
-
-
-def _signature_names(function: Any) -> list[str]:
-    skipped = 0
-    while isinstance(function, functools.partial | types.MethodType):
-        if isinstance(function, functools.partial):
-            skipped += len(function.args)
-            function = function.func
-        else:
-            skipped += 1
-            function = function.__func__
-    code = getattr(function, "__code__", None)
-    if isinstance(code, types.CodeType):
-        return list(code.co_varnames[skipped : code.co_argcount])
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return []
-    return [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)][skipped:]
-
-
-def _parameter_names(function: Any, count: int) -> list[str]:
-    names = _signature_names(function)
-    return [names[place] if place < len(names) else f"x{place}" for place in range(count)]
-
-
-def _positions(function: Any, argnums: Any, count: int) -> tuple[int, ...]:
-    wanted = tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
-    found = []
-    for one in wanted:
-        if isinstance(one, bool) or not isinstance(one, int | np.integer):
-            raise ArgumentError(f"argnums must be an int or a tuple of ints, got {argnums!r}")
-        place = int(one) + count if one < 0 else int(one)
-        if not 0 <= place < count:
-            raise ArgumentError(
-                f"argnums={argnums!r}, but {_name_of(function)} was called with {count} positional "
-                f"argument{'s' if count != 1 else ''}",
-                cure="number the positional arguments from 0; keyword arguments are passed through, not differentiated",
-            )
-        found.append(place)
-    if len(set(found)) != len(found):
-        raise ArgumentError(f"argnums={argnums!r} names an argument twice")
-    if not found:
-        raise ArgumentError("argnums is empty: there is nothing to differentiate by")
-    return tuple(found)
-
-
-def _leaf(value: Any, path: str) -> Any:
-    """A leaf that is differentiated: a float, or an array of floats."""
-    if type(value) is StandIn:
-        value = lowered(value, None)
-        if type(value) is StandIn and value.is_plain:
-            value = value._array()
-    if is_recorded(value):
-        if value.dtype.kind != "f":
-            raise _refused(path, f"an array of dtype {value.dtype}", "make it floating: x * 1.0, or x.astype(float)")
-        return value
-    if isinstance(value, bool | int) or (isinstance(value, np.generic) and value.dtype.kind in "iub"):
-        raise _refused(
-            path, f"the {type(value).__name__} {value!r}", f"integers have no derivative: pass float({value!r})"
-        )
-    if isinstance(value, complex) or (isinstance(value, np.generic) and value.dtype.kind == "c"):
-        raise _refused(path, "a complex number", "differentiate by its real and imaginary parts, two real arguments")
-    if isinstance(value, float | np.floating):
-        return np.float64(value) if type(value) is float else value
-    if type(value) is np.ndarray and value.dtype.kind == "f":
-        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
-    if isinstance(value, np.matrix):
-        raise _refused(path, "an np.matrix, whose * means the matrix product", "pass np.asarray(matrix)")
-    if "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray):
-        raise _refused(path, "a masked array", "pass masked.filled(value), and use np.where for the mask")
-    if isinstance(value, np.ndarray):
-        kind = value.dtype.kind
-        if kind in "iub":
-            cure = "integers have no derivative: pass x.astype(float)"
-        elif kind == "c":
-            cure = "differentiate by its real and imaginary parts, two real arguments"
-        elif kind == "O":
-            cure = "it holds Python objects (a ragged list?): make it a float array, or pass a list of arrays"
-        else:
-            cure = "pass numbers; what is text or a date should reach the function in another argument"
-        if kind != "f":
-            raise _refused(path, f"an array of dtype {value.dtype}", cure)
-        if type(value) not in (np.ndarray, np.memmap):
-            raise _refused(path, f"a {type(value).__name__} (a subclass of ndarray)", "pass np.asarray(x)")
-        array = np.asarray(value)
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    if value is None:
-        raise _refused(path, "None", "choose another argument by argnums, or pass numbers")
-    if hasattr(value, "__array__") and not isinstance(value, type):
-        raise _refused(path, f"a {type(value).__module__}.{type(value).__qualname__}", "pass np.asarray(x)")
-    if hasattr(value, "__next__"):
-        raise _refused(path, "a generator", "pass a list or an array: a generator can be read only once")
-    raise _refused(
-        path,
-        f"a {type(value).__module__}.{type(value).__qualname__}",
-        "pass floats, float arrays, or containers of them",
-    )
-
-
-def _refused(path: str, what: str, cure: str) -> ArgumentError:
-    return ArgumentError(f"argument {path} is {what}; it can not be differentiated by", cure=cure)
 
 
 # --- programs seen before -------------------------------------------------------------------------------------------
@@ -385,7 +178,7 @@ class Operator:
             value = getattr(function, name, None)
             if isinstance(value, str):
                 setattr(self, name, value)
-        self.__name__ = f"{word}_{_name_of(function)}"
+        self.__name__ = f"{word}_{name_of(function)}"
         self.__qualname__ = self.__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -438,7 +231,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, h
     return _operator("value_and_grad", _run_grad, f, argnums=argnums, has_aux=has_aux, with_value=True)
 
 
-def _traced(point: _Point, has_aux: bool) -> tuple[Program, Any]:
+def _traced(point: Point, has_aux: bool) -> tuple[Program, Any]:
     """The program of the differentiated part, and the auxiliary result as ordinary values."""
     if not has_aux:
         program, _, _ = point.trace()
@@ -449,7 +242,7 @@ def _traced(point: _Point, has_aux: bool) -> tuple[Program, Any]:
         result = point.call(standins)
         if not isinstance(result, tuple) or len(result) != 2:
             raise ArgumentError(
-                f"has_aux=True, but {_name_of(point.function)} returned {type(result).__name__}",
+                f"has_aux=True, but {name_of(point.function)} returned {type(result).__name__}",
                 cure="return a pair (value, aux)",
             )
         held.append(result[1])
@@ -479,7 +272,7 @@ def _run_grad(
     has_aux: bool,
     with_value: bool,
 ) -> Any:
-    point = _Point(f, args, kwargs, argnums)
+    point = Point(f, args, kwargs, argnums)
     program, aux = _traced(point, has_aux)
     _scalar_output(program, program.name)
     _float_output(program, program.name)
@@ -509,7 +302,7 @@ def vjp(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] | None =
     >>> pullback(np.array([1.0, 10.0]))
     (array([ 2., 40.]),)
     """
-    point = _Point(f, args, {}, tuple(range(len(args))) if argnums is None else argnums)
+    point = Point(f, args, {}, tuple(range(len(args))) if argnums is None else argnums)
     program, aux = _traced(point, has_aux)
     _float_output(program, program.name)
     count = len(program.outputs)
@@ -572,7 +365,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], 
         raise ArgumentError("primals and tangents must be tuples with one entry an argument", cure="jvp(f, (x,), (v,))")
     if len(primals) != len(tangents):
         raise ArgumentError(f"{len(primals)} primals but {len(tangents)} tangents")
-    point = _Point(f, tuple(primals), {}, tuple(range(len(primals))))
+    point = Point(f, tuple(primals), {}, tuple(range(len(primals))))
     directions, tree = flatten(tuple(tangents))
     if tree != point.tree:
         raise ShapeError(f"the tangents have the structure {tree!r}, the primals {point.tree!r}")
@@ -610,7 +403,7 @@ def jacobian(
 def _run_jacobian(
     f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, argnums: Any, mode: str, has_aux: bool
 ) -> Any:
-    point = _Point(f, args, kwargs, argnums)
+    point = Point(f, args, kwargs, argnums)
     program, aux = _traced(point, has_aux)
     _float_output(program, program.name)
     rows = [program.type_of(one) for one in program.outputs]
@@ -652,7 +445,7 @@ def _unit_vectors(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> l
     return made
 
 
-def _reverse_blocks(program: Program, point: _Point, shapes: Any, ins: Any) -> list[list[Any]]:
+def _reverse_blocks(program: Program, point: Point, shapes: Any, ins: Any) -> list[list[Any]]:
     dtypes = [_dtype(program.type_of(one)) for one in program.outputs]
     total = sum(map(_size, shapes))
     count, leaves = len(program.outputs), len(point.leaves)
@@ -675,7 +468,7 @@ def _reverse_blocks(program: Program, point: _Point, shapes: Any, ins: Any) -> l
     return rows
 
 
-def _forward_blocks(program: Program, point: _Point, shapes: Any, ins: Any) -> list[list[Any]]:
+def _forward_blocks(program: Program, point: Point, shapes: Any, ins: Any) -> list[list[Any]]:
     total = sum(kind.size for kind in ins)
     count, leaves = len(program.outputs), len(point.leaves)
 
@@ -768,7 +561,7 @@ def _run_vmap(
     names: list[str] = []
     trees: list[tuple[int, Structure]] = []
     size: int | None = None
-    labels = _parameter_names(f, len(args))
+    labels = parameter_names(f, len(args))
     for position, (arg, axis) in enumerate(zip(args, axes, strict=True)):
         if axis is None:
             continue
@@ -800,7 +593,7 @@ def _run_vmap(
 
     examples = [np.zeros(one.shape[1:], dtype=one.dtype) if one.ndim > 1 else one.dtype.type(0) for one in leaves]
     program, _, _ = trace_leaves(
-        call, examples, names, name=_name_of(f), reached=_reach(f, args, kwargs), abstract=True
+        call, examples, names, name=name_of(f), reached=reached_by(f, args, kwargs), abstract=True
     )
     batched = _transformed(
         program,
@@ -850,10 +643,10 @@ def _program_of(
     positions = [place for place, one in enumerate(args) if _is_differentiable(one)]
     if not positions:
         raise ArgumentError(
-            f"no argument of {_name_of(function)} is a float, an array of floats, or a container of them",
+            f"no argument of {name_of(function)} is a float, an array of floats, or a container of them",
             cure="pass floating-point arguments, e.g. 3.0 or x.astype(float)",
         )
-    point = _Point(function, args, kwargs, tuple(positions))
+    point = Point(function, args, kwargs, tuple(positions))
 
     def call(standins: Sequence[Any]) -> Any:
         point.function = callee
@@ -864,7 +657,7 @@ def _program_of(
         program, _, _ = point.trace(function=call)
     finally:
         _READING.on = before
-    program.name = _name_of(callee)
+    program.name = name_of(callee)
     return simplify(program) if callee is not function else program
 
 

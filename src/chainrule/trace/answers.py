@@ -11,7 +11,8 @@ import numpy as np
 from chainrule.errors import TraceError
 from chainrule.rule import FUNCTIONS, implements
 from chainrule.source import excerpt
-from chainrule.trace.standin import StandIn, user_site
+from chainrule.trace.frames import user_site
+from chainrule.trace.standin import StandIn
 from chainrule.trace.tracer import active
 
 __all__ = ["ErrorState", "enumerate_array"]

@@ -7,11 +7,8 @@ operation that made it: reading it after a write to its base makes it anew, writ
 
 from __future__ import annotations
 
-import dis
-import os.path
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,29 +18,9 @@ from chainrule.errors import ChainruleError, NoRule, ShapeError, TraceError
 from chainrule.program import ArrayType, Operand, Step, array_type, infer, literal
 from chainrule.rule import FUNCTIONS, UFUNCS, Rule
 from chainrule.source import excerpt
+from chainrule.trace.frames import OURS, in_try, is_formatting, is_ours, user_site
 
-__all__ = ["StandIn", "Text", "lowered", "plain", "user_site"]
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-_NUMPY = os.path.dirname(os.path.realpath(np.__file__))
-_OURS: dict[CodeType, bool] = {}
-
-
-def is_ours(code: CodeType) -> bool:
-    """Whether the code belongs to chainrule or NumPy, and not to the user."""
-    found = _OURS.get(code)
-    if found is None:
-        name = code.co_filename
-        found = _OURS[code] = name.startswith((_PACKAGE, _NUMPY)) or name == "<__array_function__ internals>"
-    return found
-
-
-def user_site(depth: int = 1) -> tuple[CodeType, int] | None:
-    """The user's line that is being executed."""
-    frame: Any = sys._getframe(depth)
-    while frame is not None and is_ours(frame.f_code):
-        frame = frame.f_back
-    return None if frame is None else (frame.f_code, frame.f_lasti)
+__all__ = ["StandIn", "Text", "call", "is_standin", "lowered", "plain"]
 
 
 class Text(str):
@@ -223,7 +200,7 @@ class StandIn(Operators):
         self._settle()
         value = lowered(value, None)
         if (
-            isinstance_fast(value)
+            is_standin(value)
             and value._parent is self
             and not value._loose
             and value._seen == self._base._version
@@ -338,7 +315,7 @@ class StandIn(Operators):
         direct = True
         while frame is not None:
             code = frame.f_code
-            ours = _OURS.get(code)
+            ours = OURS.get(code)
             if ours is None:
                 ours = is_ours(code)
             if not ours:
@@ -352,7 +329,7 @@ class StandIn(Operators):
                 break
             direct = direct and code.co_name in _THIN
             frame = frame.f_back
-        if not trace.abstract and (trace.strict or (rule.raises and _in_try(sys._getframe(1)))):
+        if not trace.abstract and (trace.strict or (rule.raises and in_try(sys._getframe(1)))):
             trace.evaluate(outs[0], strict=trace.strict > 0)
         if len(outs) == 1:
             made = StandIn(trace, outs[0])
@@ -388,7 +365,7 @@ class StandIn(Operators):
 
     def _ask(self, as_python: Callable[[Any], Any]) -> Any:
         here = lowered(self, None)
-        if not isinstance_fast(here):
+        if not is_standin(here):
             return as_python(here)
         if here.is_plain:
             return as_python(here._array())
@@ -411,11 +388,11 @@ class StandIn(Operators):
 
     def __float__(self) -> float:
         here = lowered(self, None)
-        if not isinstance_fast(here):
+        if not is_standin(here):
             return float(here)
         if here.is_plain or here.dtype.kind in "iub":
             return float(self._ask(float))
-        if _is_formatting(sys._getframe(1)):
+        if is_formatting(sys._getframe(1)):
             value = here._printable()
             return float("nan") if value is None else float(value)
         raise self._lost("float(x), or a function written in C that takes a number (such as one of math),")
@@ -442,7 +419,7 @@ class StandIn(Operators):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         here = lowered(self, None)
-        if not isinstance_fast(here):
+        if not is_standin(here):
             return np.array(here, dtype=dtype)
         if here.is_plain:
             # A copy: what C code would write into it must not bypass the record of writes.
@@ -482,7 +459,7 @@ class StandIn(Operators):
     def _printable(self) -> Any:
         self._trace.leave("printing")
         here: Any = self
-        while isinstance_fast(here):
+        while is_standin(here):
             if here.is_plain:
                 return here._array()
             if here._trace.abstract:
@@ -575,7 +552,7 @@ class StandIn(Operators):
 
     # float's methods, which code for scalars uses
     def is_integer(self) -> bool:
-        return bool(self == FUNCTIONS_FLOOR(self))
+        return bool(self == self._chainrule_ufunc(np.floor, (self,)))
 
     def hex(self) -> str:
         raise self._lost("hex()")
@@ -600,10 +577,6 @@ class StandIn(Operators):
         raise AttributeError(msg)
 
 
-def FUNCTIONS_FLOOR(x: Any) -> Any:  # noqa: N802
-    return dispatch_ufunc(np.floor, "__call__", (x,), {})
-
-
 _THIN = frozenset(
     {
         "forward",
@@ -625,28 +598,7 @@ _THIN = frozenset(
 )
 
 
-def _in_try(frame: Any) -> bool:
-    """Whether the user's code might catch what an operation raises (a singular matrix): then it must raise now."""
-    while frame is not None:
-        code = frame.f_code
-        if not is_ours(code):
-            if code.co_exceptiontable:
-                return True
-        elif code.co_name == "trace_leaves":
-            return False
-        frame = frame.f_back
-    return False
-
-
-def _is_formatting(frame: Any) -> bool:
-    """Whether the caller is at ``"%.2f" % x``: of all operators only this one on strings asks for a float."""
-    code, offset = frame.f_code, frame.f_lasti
-    if is_ours(code) or offset < 0 or dis.opname[code.co_code[offset]] != "BINARY_OP":
-        return False
-    return bool(dis._nb_ops[code.co_code[offset + 1]][1] == "%")  # type: ignore[attr-defined]
-
-
-def isinstance_fast(value: Any) -> bool:
+def is_standin(value: Any) -> bool:
     """Whether it is a stand-in by its true type (``isinstance`` sees what ``__class__`` says)."""
     return type(value) is StandIn
 

@@ -20,7 +20,8 @@ from chainrule.errors import ArgumentError, ChainruleError, NotDifferentiable, T
 from chainrule.program import Literal, Operand, Program, Var, array_type, literal
 from chainrule.rule import FUNCTIONS, Rule
 from chainrule.source import Site, excerpt
-from chainrule.trace.standin import StandIn, lowered, user_site
+from chainrule.trace.frames import user_site
+from chainrule.trace.standin import StandIn, lowered
 
 __all__ = ["STACK", "Trace", "active", "execute", "paused", "trace_leaves"]
 

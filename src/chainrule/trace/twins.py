@@ -20,8 +20,9 @@ from chainrule.errors import TraceError
 from chainrule.rule import FUNCTIONS
 from chainrule.source import excerpt
 from chainrule.trace import answers
+from chainrule.trace.frames import user_site
 from chainrule.trace.reach import holds_twins
-from chainrule.trace.standin import StandIn, Text, call, lowered, plain, user_site
+from chainrule.trace.standin import StandIn, Text, call, lowered, plain
 from chainrule.trace.tracer import STACK, active
 
 __all__ = ["TWINS", "load"]
