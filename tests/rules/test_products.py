@@ -29,6 +29,14 @@ def contractions(draw):
     return words, output, extents
 
 
+@pytest.mark.parametrize("output", ["bc", "cb"])
+def test_two_factors_of_the_same_letters_summed_in_another_order(output) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 2, 1)), rng.normal(size=(2, 2, 1))
+    found = program(lambda a, b: np.einsum(f"cbd,cbd->{output}", a, b), a, b).run([a, b])[0]
+    np.testing.assert_allclose(found, np.einsum(f"cbd,cbd->{output}", a, b), rtol=1e-14)
+
+
 @given(contractions())
 def test_contract_is_einsum(contraction) -> None:
     words, output, extents = contraction

@@ -374,7 +374,8 @@ def _product(a_word: str, b_word: str, output: str, a: Any, b: Any, extents: dic
         if a_word == b_word:
             word = a_word
         made = _permuted(a_word, word, a) * _permuted(b_word, word, b)
-        return batch, _sum_over(made, tuple(axis for axis, letter in enumerate(word) if letter in summed))
+        left = "".join(letter for letter in word if letter not in summed)
+        return left, _sum_over(made, tuple(axis for axis, letter in enumerate(word) if letter in summed))
     if not free_a or (free_b and output.index(free_b[0]) < output.index(free_a[0])):
         # The factor whose letters come first in the output is the left one; a vector stands to the right of a matrix.
         a_word, b_word, a, b, free_a, free_b = b_word, a_word, b, a, free_b, free_a
