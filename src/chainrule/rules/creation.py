@@ -219,7 +219,9 @@ def linspace(
     if endpoint and num > 1:
         # NumPy puts the last point exactly at the end.
         made = np.concatenate([made[:-1], np.expand_dims(stop + 0.0 * span, 0)])
-    if dtype is not None:
+    if dtype is None:
+        dtype = np.result_type(*[getattr(one, "dtype", one) for one in (start, stop)], 1.0)
+    if made.dtype != dtype:
         made = made.astype(dtype)
     if axis != 0:
         made = np.moveaxis(made, 0, axis)
