@@ -95,6 +95,8 @@ class Rule:
     aliases: bool = False
     #: Of a rule whose result is, in NumPy, a view of its first argument: what a tracer must know of it.
     view: View | None = None
+    #: Of two in a row only the last one matters (reshape).
+    merges: bool = False
     #: The same as ``value``, but overwriting its first argument; None where there is no such form.
     update: Callable[..., Any] | None = None
     #: True where ``value`` may raise for some values (a singular matrix), which the user's code may want to catch.
@@ -126,6 +128,9 @@ class Elementwise(Rule):
     #: True where a partial is infinite or NaN at some finite arguments (sqrt at 0), or a function of the arguments that
     #: says so (x**2 is not singular, x**0.5 is).
     singular: Any = False
+    #: Users choose by it what is to be left out (``where``, ``fmax``): a NaN in *any* function above an argument that
+    #: was not chosen is kept out, not only one from a singular point.
+    shields: bool = False
     #: The rule is ``where``: its first argument chooses between the other two.
     chooses: bool = False
     neutral: tuple[Any, ...] = ()

@@ -431,7 +431,8 @@ for _ufunc, _latex in (
 ):  # fmt: skip
     binary(
         _ufunc, lambda y, a, b: _share(y, a, b), lambda y, a, b: _share(y, b, a), latex=_latex, cost=ARITHMETIC,
-        selects=True, convention="where the arguments are equal each has derivative 1/2",
+        selects=True, shields=_ufunc in (np.fmax, np.fmin),
+        convention="where the arguments are equal each has derivative 1/2",
     )  # fmt: skip
 binary(
     np.heaviside, 0, lambda y, x, h: x == 0, latex=r"H({0}; {1})", cost=ARITHMETIC, selects=True,
@@ -450,7 +451,7 @@ def _truth(c: Any) -> Any:
 
 _where = register(
     Elementwise(
-        name="where", value=np.where, nin=3, chooses=True,
+        name="where", value=np.where, nin=3, chooses=True, shields=True,
         partials=(0, lambda y, c, a, b: _truth(c), lambda y, c, a, b: np.logical_not(c)),
         native="select", latex=r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", cost=ARITHMETIC,
         domain=(REALS, REALS, REALS), dtype=lambda kinds: np.result_type(*[_weak(kind) for kind in kinds[1:]]),

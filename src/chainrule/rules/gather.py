@@ -173,6 +173,7 @@ def _reshape_batch(batched: Any, size: int, arguments: Any, params: Any) -> Any:
 reshape: Any = register(
     Gather(
         name="reshape",
+        merges=True,
         view=View(
             write_back=lambda whole, part, params: apply(reshape, (part,), (np.shape(whole),)),
             kind=_reshaped_kind,

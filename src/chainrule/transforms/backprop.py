@@ -272,7 +272,7 @@ class _Sweep:
                 live = _through(mask, functools.partial(_pulled, rule, k, ys[0], arguments, step.params, flags))
                 if strong:
                     term = np.where(live(), term, term.dtype.type(0))
-                self.add(step.inputs[k], _Adjoint(term, live, True))
+                self.add(step.inputs[k], _Adjoint(term, live, strong))
                 continue
             if strong:
                 masks = [one for one in alive if one is not None]

@@ -36,6 +36,13 @@ def simplify(program: Program) -> Program:
             if isinstance(inputs[0], Literal) and step.params == ((),) and isinstance(inputs[0].value, np.generic):
                 same[step.outputs[0]] = inputs[0]
                 continue
+        if rule.merges and type(inputs[0]) is int:
+            before_it = made_by.get(inputs[0])
+            if before_it is not None and before_it.rule is rule and not isinstance(before_it.inputs[0], Literal):
+                inputs = before_it.inputs
+            if type(inputs[0]) is int and types[inputs[0]] is types[step.outputs[0]]:
+                same[step.outputs[0]] = inputs[0]
+                continue
         if isinstance(rule, Elementwise):
             uniform = _uniform(program, rule, inputs, step.outputs[0], made_by)
             if uniform is not None:
