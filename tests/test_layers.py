@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
+from chainrule.operators import trace  # noqa: F401 - fills the table of rules
+from chainrule.rule import RULES
+
 SRC = Path(__file__).resolve().parents[1] / "src"
 
 # What a module of chainrule may import, beside the standard library and itself: other modules of chainrule (named with
@@ -183,6 +186,32 @@ def optimiser_words(root: Path) -> list[str]:
     return found
 
 
+# The sum and the broadcast by which the chain rule itself adds, and the operator that drops a path.
+NAMED_OUTSIDE = frozenset({"broadcast_to", "sum", "stop_gradient"})
+
+
+def named_primitives(root: Path) -> list[str]:
+    """Places outside of ``rules/`` that know one primitive by its name: ``RULES["tanh"]``, ``rule.name == "tanh"``."""
+    found: list[str] = []
+    for path in sources(root):
+        if "rules" in path.relative_to(root).parts:
+            continue
+        for node in nodes(path.read_text(encoding="utf-8")):
+            named: list[ast.expr] = []
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "RULES":
+                named = [node.slice]
+            elif isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                if any(isinstance(one, ast.Attribute) and one.attr == "name" for one in sides):
+                    named = sides
+            found.extend(
+                f"{path.relative_to(root)}:{one.lineno} names the primitive {one.value}"
+                for one in named
+                if isinstance(one, ast.Constant) and one.value in RULES and one.value not in NAMED_OUTSIDE
+            )
+    return found
+
+
 def heavy_modules(root: Path) -> list[str]:
     """Which of the heavy modules a fresh ``import chainrule`` loads."""
     program = f"import sys; sys.path.insert(0, {str(root)!r}); import chainrule; print(*sys.modules)"
@@ -260,6 +289,18 @@ def test_a_planted_import_is_caught(copy: Path, place: str, text: str, target: s
 )
 def test_an_allowed_import_is_not_caught(copy: Path, place: str, text: str) -> None:
     assert new(layer_violations, copy, place, text) == []
+
+
+def test_no_module_outside_of_the_rules_names_a_primitive() -> None:
+    assert named_primitives(SRC) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['from chainrule.rule import RULES\n\ntanh = RULES["tanh"]\n', 'def f(rule):\n    return rule.name == "tanh"\n'],
+)
+def test_a_planted_name_of_a_primitive_is_caught(copy: Path, text: str) -> None:
+    assert new(named_primitives, copy, "transforms/planted.py", text)
 
 
 def test_at_most_one_file_imports_llvmlite_and_it_is_native() -> None:
