@@ -522,6 +522,10 @@ class StandIn(Operators):
         self.reshape(-1)[...] = value
 
     @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
     def base(self) -> Any:
         return self._parent
 
@@ -689,6 +693,9 @@ def _bare_call(refusal: NoRule, function: Any, args: Any, kwargs: dict[str, Any]
     return _wrapped(traces[0], made) if traces else made
 
 
+_MAKE_ARRAYS = frozenset({np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.full_like, np.copy})
+
+
 def call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A function on stand-ins; an error of ours shows the user's line."""
     try:
@@ -701,6 +708,10 @@ def call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for one in _recorded_in([*args, *kwargs.values()]):
             one._trace.refuse(refusal)
         raise
+    if function in _MAKE_ARRAYS and type(made) is StandIn and made._scalar and made.ndim == 0:
+        # np.asarray of a scalar is an array of no dimension, which can be written to.
+        made = _copy(made)
+        made._scalar = False
     if type(made) is np.ndarray and made.dtype.kind == "f":
         # Such as zeros_like: a new array, which may be written to.
         return plain(next(iter(_recorded_in([*args, *kwargs.values()])))._trace, made)

@@ -20,6 +20,7 @@ from chainrule.errors import TraceError
 from chainrule.rule import FUNCTIONS
 from chainrule.source import excerpt
 from chainrule.trace import answers
+from chainrule.trace.array_api import add_array_api
 from chainrule.trace.frames import user_site
 from chainrule.trace.reach import holds_twins
 from chainrule.trace.standin import StandIn, Text, call, lowered, plain
@@ -510,6 +511,7 @@ class _Twins:
         #: id of a twin -> what it stands for.
         self.reverse: dict[int, Any] = {}
         self.variants: dict[Any, Any] = {}
+        self.has_array_api = False
 
     def add(self, original: Any, twin: Any) -> None:
         self.table[id(original)] = twin
@@ -542,6 +544,9 @@ class _Twins:
             self.add_scipy()
             return self.table.get(id(value))
         module = getattr(value, "__module__", None)
+        if isinstance(module, str) and module.startswith("scipy._lib") and callable(value) and not self.has_array_api:
+            self.add_scipy()
+            return self.table.get(id(value))
         if isinstance(module, str) and module.startswith(("scipy.special", "scipy.linalg")) and callable(value):
             self.add_scipy()
             return self.table.get(id(value))
@@ -643,6 +648,15 @@ class _Twins:
             twin = _module_twin(module, self.numpy_names(module, ()))
             self.add(module, twin)
             overrides[name] = twin
+        if not self.has_array_api and "scipy._lib.array_api_compat.numpy" in sys.modules:
+            self.has_array_api = True
+            add_array_api(
+                self.table[id(np)],
+                _module_twin,
+                _FunctionTwin,
+                _mentions,
+                self.add,
+            )
         scipy = sys.modules.get("scipy")
         if scipy is not None and id(scipy) not in self.table:
             self.add(scipy, _module_twin(scipy, overrides))
