@@ -169,7 +169,7 @@ class Operator:
         self, function: Callable[..., Any], word: str, run: Callable[..., Any], options: dict[str, Any]
     ) -> None:
         if not callable(function):
-            raise ArgumentError(f"{word} takes a function, got a {type(function).__name__}")
+            raise ArgumentError(f"{word} takes a function, got {function!r:.60}")
         self._run = run
         self._word = word
         self._options = options

@@ -27,7 +27,7 @@ class Primitive:
         self, function: Callable[..., Any], pullback: Callable[..., Any], forward: Callable[..., Any] | None
     ) -> None:
         if not callable(function):
-            raise ArgumentError(f"primitive takes a function, got a {type(function).__name__}")
+            raise ArgumentError(f"primitive takes a function, got {function!r:.60}")
         if not callable(pullback):
             raise ArgumentError(
                 "primitive needs pullback=, a function (g, result, *args) -> adjoints of the arguments",

@@ -651,3 +651,9 @@ def test_error_message_of_a_partial_a_lambda_and_an_object():
     for function in (lambda x: x, Model(), __import__("functools").partial(lambda a, x: x, 1)):
         with pytest.raises(cr.ShapeError, match="shape"):
             cr.grad(function)(X)
+
+
+def test_c_code_that_refuses_a_traced_value_is_named():
+    interpolate = pytest.importorskip("scipy.interpolate")
+    spline = interpolate.CubicSpline([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 0.0, 1.0])
+    says(cr.TraceError, lambda: cr.grad(lambda x: spline(x))(1.5), "code in C", "chainrule.primitive")

@@ -19,8 +19,8 @@ from chainrule.containers import flatten
 from chainrule.errors import ArgumentError, ChainruleError, NotDifferentiable, TraceError
 from chainrule.program import Literal, Operand, Program, Var, array_type, literal
 from chainrule.rule import FUNCTIONS, Rule
-from chainrule.source import Site, excerpt
-from chainrule.trace.frames import user_site
+from chainrule.source import Site, excerpt, line_text
+from chainrule.trace.frames import is_ours, user_site
 from chainrule.trace.standin import StandIn, lowered
 
 __all__ = ["STACK", "Trace", "active", "execute", "paused", "trace_leaves"]
@@ -405,6 +405,13 @@ def trace_leaves(
             if trace.refused is not None and not isinstance(refusal, ChainruleError):
                 # C code has put an exception of its own in the place of ours.
                 raise trace.refused from refusal
+            if not isinstance(refusal, ChainruleError) and "StandIn" in str(refusal):
+                # C code names the type that it does not know.
+                raise TraceError(
+                    f"code in C was handed a value that is being differentiated and refused it: {refusal}",
+                    where=excerpt(_raised_at(refusal)),
+                    cure="give that code a rule with chainrule.primitive, or write it with NumPy functions",
+                ) from refusal
             if not isinstance(refusal, ChainruleError) and _is_of_foreign_code(refusal):
                 refusal.add_note(
                     f"(chainrule was tracing {name}: if this comes from code in C that was handed a traced value, give "
@@ -433,6 +440,19 @@ def _wrapped_refusal(refusal: Exception) -> ChainruleError | None:
     while cause is not None and not isinstance(cause, ChainruleError):
         cause = cause.__cause__
     return cause if cause is not None and not isinstance(refusal, ChainruleError) else None
+
+
+def _raised_at(refusal: Exception) -> Site | None:
+    """The innermost line outside of chainrule and NumPy that the exception came through."""
+    found: Site | None = None
+    traceback = refusal.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if not is_ours(code) and line_text(code.co_filename, traceback.tb_lineno):
+            # (Frames of compiled code have a name and no text.)
+            found = (code, traceback.tb_lasti)
+        traceback = traceback.tb_next
+    return found
 
 
 def _is_of_foreign_code(refusal: Exception) -> bool:
