@@ -7,7 +7,6 @@ import importlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,6 @@ def test_one_sweep_costs_at_most_five_times_the_function(capsys: pytest.CaptureF
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_and_says_a_few_lines(name: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONWARNINGS": "error"}
-    began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / f"{name}.py")],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
@@ -88,7 +86,6 @@ def test_an_example_runs_and_says_a_few_lines(name: str, tmp_path: Path) -> None
     assert max(map(len, lines)) <= 160
     assert "nan" not in done.stdout.lower().split()
     assert list(tmp_path.iterdir()) == []
-    assert time.perf_counter() - began < 30  # under 3 s alone on a slow core; tests share theirs
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

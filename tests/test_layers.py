@@ -26,7 +26,10 @@ MAY_IMPORT = {
     "rule": frozenset[str](),
     "containers": frozenset({".errors", "numpy"}),
     "numerical": frozenset({".errors", ".containers", "numpy", "scipy", "rich"}),
-    "check": frozenset({".numerical", ".errors", ".containers", ".provider", "numpy", "matplotlib"}),
+    # pytest and Hypothesis are the hosts of check.plugin and check.strategies, which nothing else here imports.
+    "check": frozenset(
+        {".numerical", ".errors", ".containers", ".provider", "numpy", "matplotlib", "pytest", "hypothesis"}
+    ),
     "provider": frozenset[str](),
     "source": frozenset[str](),
     "program": frozenset({".errors", ".rule", ".containers", ".source", ".program_text", ".run", "numpy"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ def g(x):
     return np.cos(x) * x**2 + 2 * x * np.sin(x)
 
 
-def test_one_wrong_entry_among_1e5_is_found_within_a_second() -> None:
+def test_one_wrong_entry_among_1e5_is_found_with_few_evaluations() -> None:
     x = np.random.default_rng(0).standard_normal(100_000)
 
     def wrong(z):
@@ -32,13 +31,11 @@ def test_one_wrong_entry_among_1e5_is_found_within_a_second() -> None:
         out[77_777] *= 1.001
         return out
 
-    began = time.perf_counter()
     report = check(lambda z: np.sum(z**2), x, grad=wrong)
-    seconds = time.perf_counter() - began
     assert report.verdict == "FAIL"
     assert report.worst[0]["name"] == "z[77777]"
     assert report.worst[0]["index"] == (77_777,)
-    assert seconds < 1.0, f"{seconds:.2f} s"
+    assert report.evaluations < 1000
     assert "0.001" in report.sentence
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.check.adapters import Adapted, adapt, check_operator, gradient_in, is_operator, of_objective
 from chainrule.check.claim import Claim, ClaimProblem, selected_point
 from chainrule.check.judgement import Judgement, judge
 from chainrule.check.report import Report
@@ -21,13 +22,15 @@ __all__ = ["check"]
 
 
 def check(
-    f: Callable[..., Any],
+    f: Any,
     *args: Any,
     argnums: int | Sequence[int] = 0,
     grad: Callable[..., Any] | None = None,
     vjp: Callable[..., Any] | None = None,
     jvp: Callable[..., Any] | None = None,
     value_and_pullback: Callable[..., Any] | None = None,
+    backend: str | None = None,
+    jac: Any = None,
     rtol: float | None = None,
     budget: int | None = None,
     seed: int = 0,
@@ -53,6 +56,12 @@ def check(
     is a float64 version of f. ``freeze_rng=True`` puts the global random state to the seed before every call.
     ``budget`` bounds the evaluations of f: 8 still give a verdict with the resolution it has.
 
+    ``backend="torch"``, ``"jax"`` or ``"autograd"``: f is a function of that framework (an ``nn.Module``, whose
+    parameters are checked too, an ``autograd.Function``, a ``custom_vjp`` ...), and the claim is what the framework
+    makes of it; arguments are its arrays or NumPy's. ``jac=True``: f returns (value, gradient), as for SciPy's
+    ``minimize``; ``jac=function``: the gradient, or the Jacobian of a function of several numbers. A linear operator
+    (``matvec`` and ``rmatvec``, or a pair of functions and an x) is held against its own adjoint: ``check(operator)``.
+
     Raises ``ArgumentError`` where the question itself makes no sense; what is wrong with f or with the gradient is in
     the report.
 
@@ -68,17 +77,39 @@ def check(
     ('FAIL', 'the claimed array is 0.5 x the true one in 3 of 3 sampled entries: a missing factor 2?')
     """
     began = time.perf_counter()
+    claims = {"grad": grad, "vjp": vjp, "jvp": jvp, "value_and_pullback": value_and_pullback}
+    if backend is None and jac is None and not any(map(callable, claims.values())) and is_operator(f):
+        return check_operator(f, args, rtol=rtol, seed=seed)
     if not callable(f):
         raise ArgumentError(f"f is a {type(f).__name__}, not a function", cure="check(f, *args, grad=...)")
     if not args:
         raise ArgumentError("check was given no point", cure="check(f, *args): the arguments at which f is checked")
     if order not in (1, 2):
         raise ArgumentError(f"order={order}", cure="order is 1 or 2")
-    claims = {"grad": grad, "vjp": vjp, "jvp": jvp, "value_and_pullback": value_and_pullback}
-    if order == 2:
-        f, claims = _second_order(f, claims, argnums)
+    if (backend is not None) + (jac is not None) + any(map(callable, claims.values())) > 1 and not (
+        jac is not None and backend is None and order == 2
+    ):
+        raise ArgumentError(
+            "more than one claim was given", cure="pass one of backend=, jac= and grad= (or vjp=, jvp=)"
+        )
+    given = [f"{k}={_called(v)}" for k, v in claims.items() if v is not None and order == 1]
+    given += [f"backend={backend!r}"] if backend is not None else []
+    given += [f"jac={jac if jac is True else _called(jac)}"] if jac is not None else []
+    if jac is not None:
+        f, claimed = of_objective(f, args, argnums, jac)
+        claims.update(claimed)
+    adapted: Adapted | None = None
     provider: Provider | None = None
-    if not any(callable(c) for c in claims.values()):
+    if backend is not None:
+        if order == 2:
+            if not isinstance(argnums, int):
+                raise ArgumentError("order=2 takes one argument", cure="put the arguments into one container")
+            f = gradient_in(backend, f, argnums)
+        adapted = adapt(backend, f, args, argnums, seed if freeze_rng else None)
+        f, args, argnums, provider = adapted.f, adapted.args, adapted.argnums, adapted.provider
+    elif order == 2:
+        f, claims = _second_order(f, claims, argnums)
+    if provider is None and not any(callable(c) for c in claims.values()):
         provider = default_provider()
         if provider is None:
             raise ArgumentError(
@@ -89,13 +120,29 @@ def check(
     claim = Claim(f, args, numbers, point, **claims, provider=provider, rng_seed=seed if freeze_rng else None)
     report = Report("INCONCLUSIVE", "", seed=seed)
     try:
-        _run(report, claim, point, reference, rtol, budget, seed, elementwise, bounds, probes, workers, progress, order)
+        _run(
+            report,
+            claim,
+            point,
+            reference,
+            rtol,
+            budget,
+            seed,
+            elementwise,
+            bounds,
+            probes,
+            workers,
+            progress,
+            order,
+            adapted,
+        )
     except ClaimProblem as problem:
         report.verdict, report.sentence = "FAIL", f"{problem}."
     report.calls = claim.calls
     report.notes += [r for r in claim.remarks if r not in report.notes]
     report.seconds = time.perf_counter() - began
-    given = [f"{k}={_called(v)}" for k, v in claims.items() if v is not None and order == 1]
+    if adapted is not None:
+        adapted.tell(report)
     extra = [*given, *([f"order={order}"] if order != 1 else []), *([f"rtol={rtol}"] if rtol else [])]
     report.reproduce = f"check({', '.join([_called(f), '*args', *extra, f'seed={seed}'])})"
     return report
@@ -154,6 +201,7 @@ def _run(
     workers: Any,
     progress: bool | None,
     order: int,
+    adapted: Adapted | None,
 ) -> None:
     rng = np.random.default_rng(seed)
     tree = point.build(point.x)
@@ -202,7 +250,7 @@ def _run(
         )
     if claim.grad is not None and y.size != 1:
         raise ClaimProblem(f"grad= is for a function of one number, and f returns {y.size}: pass vjp= or jvp=")
-    _compare(report, claim, point, evaluator, rng, deterministic, reference, rtol, elementwise, probes, order)
+    _compare(report, claim, point, evaluator, rng, deterministic, reference, rtol, elementwise, probes, order, adapted)
     report.evaluations += evaluator.count
     if evaluator.stopped == "interrupt":
         report.notes.append("the check was interrupted: the verdict rests on what had been computed")
@@ -225,12 +273,16 @@ def _compare(
     elementwise: bool | None,
     probes: bool,
     order: int,
+    adapted: Adapted | None,
 ) -> None:
     eps = evaluator.eps
     pull = None
     if claim.has_pullback:
         try:
             findings, pull = examine(claim, point.x, evaluator.y0, eps, rng, deterministic)
+            if adapted is not None and adapted.eps > eps and any(f.outcome == "fail" for f in findings):
+                # A backward pass in a lower precision repeats itself, and is linear, in that precision only.
+                findings, pull = examine(claim, point.x, evaluator.y0, adapted.eps, rng, deterministic)
         except (ClaimProblem, ChainruleError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever the claimed gradient raises is the finding
