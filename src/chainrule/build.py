@@ -420,8 +420,6 @@ class Operators:
     ) -> Any:
         if not copy and np.dtype(dtype) == self.dtype:
             return self
-        if not copy and np.dtype(dtype) == self.dtype:
-            return self
         return FUNCTIONS["astype"](self, dtype, casting=casting)
 
     def copy(self, order: str = "C") -> Any:

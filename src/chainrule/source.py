@@ -55,7 +55,7 @@ def _instructions(code: CodeType) -> dict[int, tuple[int | None, str | None]]:
             name = str(following[0].argval[0])
         elif len(following) == 2 and following[1].opname == "STORE_ATTR" and following[0].opname.startswith("LOAD_"):
             name = str(following[1].argval)
-        elif instruction.opname == "STORE_SUBSCR" and line is not None:
+        elif instruction.opname in ("STORE_SUBSCR", "STORE_SLICE") and line is not None:
             target = _TARGET.match(linecache.getline(code.co_filename, line))
             name = target.group(1) if target else None
         end = instructions[here + 1].offset if here + 1 < len(instructions) else len(code.co_code)

@@ -17,6 +17,7 @@ __all__ = [
     "as_copy",
     "cast",
     "concrete",
+    "is_copied",
     "is_recorded",
     "mentions",
     "one_axis",
@@ -94,3 +95,8 @@ def several_axes(axis: Any, ndim: int, name: str | None = None, *, allow_duplica
 def refuse(function: str, argument: str, cure: str) -> NoRule:
     """The error for an argument that a rule does not cover."""
     return NoRule(f"{function} with {argument} has no rule", cure=cure)
+
+
+def is_copied(copy: Any) -> bool:
+    """Whether ``copy=`` asks for a copy in any case: True, or what NumPy's ``_CopyMode.ALWAYS`` is."""
+    return bool(copy.name == "ALWAYS") if hasattr(copy, "name") else bool(copy)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.errors import NoRule
 from chainrule.rule import FUNCTIONS, apply, implements
-from chainrule.rules.arguments import array_of, as_copy, cast, concrete, is_recorded, mentions, refuse, whole
+from chainrule.rules.arguments import array_of, as_copy, cast, concrete, is_copied, is_recorded, mentions, refuse, whole
 from chainrule.rules.gather import stack as stack_rule
 from chainrule.rules.manipulation import in_one_block
 
@@ -83,7 +83,7 @@ def array(
     made = _stacked(object)
     if dtype is not None:
         made = cast(made, dtype)
-    if copy and made is object:
+    if is_copied(copy) and made is object:
         made = as_copy(made)
     return _with_rank(made, ndmin)
 
@@ -92,7 +92,7 @@ def array(
 def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
-    made = array(a, dtype, copy=bool(copy))
+    made = array(a, dtype, copy=is_copied(copy))
     return in_one_block(made, order) if order in ("C", "F") else made
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.errors import NoRule
 from chainrule.rule import apply, implements
-from chainrule.rules.arguments import array_of, as_copy, concrete, is_recorded, one_axis, several_axes, whole
+from chainrule.rules.arguments import array_of, as_copy, concrete, is_copied, is_recorded, one_axis, several_axes, whole
 from chainrule.rules.gather import contiguous
 from chainrule.rules.gather import reshape as reshape_rule
 from chainrule.rules.index import broadcast_to as broadcast_rule
@@ -79,7 +79,7 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = N
         result = np.transpose(backwards)
     else:
         result = apply(reshape_rule, (a,), (wanted,))
-    return as_copy(result) if copy else result
+    return as_copy(result) if is_copied(copy) else result
 
 
 @implements(np.ravel)

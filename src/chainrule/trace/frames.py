@@ -52,4 +52,5 @@ def is_formatting(frame: Any) -> bool:
     code, offset = frame.f_code, frame.f_lasti
     if is_ours(code) or offset < 0 or dis.opname[code.co_code[offset]] != "BINARY_OP":
         return False
-    return bool(dis._nb_ops[code.co_code[offset + 1]][1] == "%")  # type: ignore[attr-defined]
+    operators = getattr(dis, "_nb_ops", ())
+    return bool(code.co_code[offset + 1] < len(operators) and operators[code.co_code[offset + 1]][1] == "%")
