@@ -451,7 +451,7 @@ def closing(console: Console, written: list[Path], seconds: float) -> None:
     """The files, and where to go on."""
     console.print(f"\n[bold]Done in {seconds:.0f} s.[/] Files:")
     for path in written:
-        console.print(f"  {os.path.relpath(path)}", style="cyan", highlight=False)
+        console.print(f"  {os.path.relpath(path)}", style="cyan", highlight=False, soft_wrap=True)
     console.print("\nYour turn: [bold]chainrule grad FILE:FUNCTION --at point.npz[/]", highlight=False)
 
 

@@ -100,7 +100,9 @@ def test_it_tells_its_story_in_order(narrow: Taken) -> None:
 def test_nothing_runs_over_the_edge_or_is_cut_but_code(request: pytest.FixtureRequest, name: str) -> None:
     taken: Taken = request.getfixturevalue(name)
     width = {"narrow": 80, "wide": 120}[name]
-    assert max(map(len, taken.lines())) <= width
+    # A path is one word, to be copied: it is never broken.
+    paths = tuple(path.name for path in taken.files)
+    assert max(len(line) for line in taken.lines() if not line.endswith(paths)) <= width
     cut = [line for line in taken.lines() if "…" in line]
     assert all(re.match(r"  .*(program grad_loss|= \w+\(|#)", line) for line in cut), cut
 
