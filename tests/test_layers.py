@@ -39,6 +39,24 @@ MAY_IMPORT = {
     "rules": frozenset({".errors", ".rule", "numpy", "scipy"}),
     "transforms": frozenset({".errors", ".rule", ".source", ".program", ".build", "numpy"}),
     "native": frozenset({".errors", ".rule", ".program", "numpy", "scipy", "llvmlite"}),
+    # derive reads a traced call (arguments), asks backprop for formulas, and holds them against the witness.
+    "derive": frozenset(
+        {
+            ".errors",
+            ".containers",
+            ".rule",
+            ".source",
+            ".program",
+            ".build",
+            ".arguments",
+            ".operators",
+            ".transforms",
+            ".numerical",
+            "numpy",
+            "rich",
+            "latex2mathml",
+        }
+    ),
 }
 FORBIDDEN = {"derive": frozenset({".native"})}
 

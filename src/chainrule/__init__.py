@@ -21,6 +21,7 @@ from chainrule.provider import set_default_backend as _set_default_backend
 if _TYPE_CHECKING:
     from chainrule import numerical
     from chainrule.check import Report, check
+    from chainrule.derive import Derivation, derive
 
 __version__ = "0.1.0.dev0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "ArgumentError",
     "ChainruleError",
     "CheckFailed",
+    "Derivation",
     "NoRule",
     "NotDifferentiable",
     "Program",
@@ -36,6 +38,7 @@ __all__ = [
     "ShapeError",
     "TraceError",
     "check",
+    "derive",
     "grad",
     "hessian",
     "hvp",
@@ -69,6 +72,11 @@ def __getattr__(name: str) -> _Any:
         from chainrule.check import Report, check
 
         globals().update(check=check, Report=Report)
+        return globals()[name]
+    if name in ("derive", "Derivation"):
+        from chainrule.derive import Derivation, derive
+
+        globals().update(derive=derive, Derivation=Derivation)
         return globals()[name]
     msg = f"module 'chainrule' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -121,6 +121,16 @@ def _scalar_output(program: Program, name: str) -> None:
         )
 
 
+def refuse_non_scalar(program: Program) -> None:
+    """Refuse a program that has no gradient: its result is not one real number that depends on the inputs.
+
+    Raises ShapeError, ArgumentError or NotDifferentiable with the line at which the result was made.
+    """
+    _scalar_output(program, program.name)
+    _float_output(program, program.name)
+    _refuse_lost_path(program)
+
+
 def _site_of_output(program: Program) -> Any:
     operand = program.outputs[0]
     return None if isinstance(operand, Literal) else program.sites.get(operand)

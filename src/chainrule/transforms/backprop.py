@@ -19,7 +19,7 @@ from chainrule.program import Literal, Operand, Program, Step, Var
 from chainrule.rule import Discrete, Elementwise, Gather, Index, Opaque, Undefined
 from chainrule.source import excerpt
 
-__all__ = ["active_variables", "backprop"]
+__all__ = ["active_variables", "adjoints_of_all", "backprop"]
 
 
 class _Adjoint:
@@ -72,6 +72,26 @@ def backprop(
     return made
 
 
+def adjoints_of_all(program: Program, wrt: Sequence[int]) -> tuple[Program, tuple[Var, ...]]:
+    """The sweep of ``backprop``, with the adjoint of every variable on the way as its results, and which these are.
+
+    ``program`` holds no programs of its own (see ``expanded``), so that its variables are those that are named. The
+    adjoints of variables that the result does not depend on are left out.
+    """
+    sweep = _Sweep(program, wrt)
+    sweep.forward()
+    sweep.seed(False)
+    with np.errstate(all="ignore"):
+        sweep.backward()
+        for var in program.inputs:
+            if var in sweep.adjoints:
+                sweep.passed[var] = sweep.adjoints[var].value
+        results = {var: sweep.full(value, var) for var, value in sweep.passed.items()}
+    made = sweep.builder.finish(list(results.values()))
+    made.name = f"adjoints_of_{program.name}"
+    return made, tuple(results)
+
+
 class _Sweep:
     def __init__(self, program: Program, wrt: Sequence[int]) -> None:
         program = expanded(program)
@@ -81,6 +101,8 @@ class _Sweep:
         self.builder = Builder()
         self.env: dict[Var, Operand] = {}
         self.adjoints: dict[Var, _Adjoint] = {}
+        #: The adjoints of the variables that the sweep has left behind.
+        self.passed: dict[Var, Any] = {}
 
     # -- forward: the program itself
 
@@ -130,6 +152,7 @@ class _Sweep:
             for var, one in zip(step.outputs, given, strict=True):
                 if one is not None:
                     self.name(var, one)
+                    self.passed[var] = one.value
             self.step(step, given)
         builder.site = None
 

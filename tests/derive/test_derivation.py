@@ -1,0 +1,72 @@
+"""A derivation tells what the sweep computes: its items, adjoints and verdicts, and a planted mistake is seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.derive import Derivation, derive
+
+
+def network(p: Any, X: Any, Y: Any) -> Any:
+    h = np.tanh(X @ p["W1"] + p["b1"])
+    logits = h @ p["W2"] + p["b2"]
+    z = logits - np.max(logits, axis=1, keepdims=True)
+    logp = z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
+    return -np.mean(np.sum(Y * logp, axis=1))
+
+
+def point() -> tuple[Any, ...]:
+    rng = np.random.default_rng(0)
+    shapes = {"W1": (3, 5), "b1": (5,), "W2": (5, 4), "b2": (4,)}
+    p = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    return p, rng.normal(size=(7, 3)), np.eye(4)[rng.integers(0, 4, 7)]
+
+
+@pytest.fixture(scope="module")
+def told() -> Derivation:
+    return derive(network, *point())
+
+
+def test_the_items_are_the_steps_under_the_users_names(told: Derivation) -> None:
+    names = [item.name for item in told.items]
+    assert [one for one in names if not one.startswith("v")] == ["h", "logits", "z", "logp"]
+    assert [one.name for one in told.inputs] == ["W1", "b1", "W2", "b2", "X", "Y"]
+    assert told.items[0].kind == "group"
+    assert told.items[0].words == "linear layer"
+    assert [part.label for part in told.items[0].parts] == ["1.1", "1.2"]
+
+
+def test_the_gradient_is_that_of_grad(told: Derivation) -> None:
+    wanted = cr.grad(network)(*point())
+    for one in told.gradient:
+        np.testing.assert_array_equal(one.value, wanted[one.name])
+
+
+def test_every_line_is_verified(told: Derivation) -> None:
+    assert told.unverified == ()
+    assert told.check.verdict.ok
+    for item in told.walk():
+        assert item.verdict.ok, (item.name, item.verdict)
+        assert item.adjoint is not None
+        assert item.adjoint.verdict.ok
+
+
+def test_an_adjoint_is_the_sum_of_its_contributions(told: Derivation) -> None:
+    for item in told.items[:-1]:
+        assert item.adjoint is not None
+        total = sum(np.asarray(one.value) for one in item.adjoint.contributions)
+        np.testing.assert_allclose(total, item.adjoint.value, rtol=1e-12)
+        assert tuple(one.consumer for one in item.adjoint.contributions) == item.consumers
+    last = told.items[-1].adjoint
+    assert last is not None
+    assert last.seed
+    assert last.value == 1.0
+
+
+def test_a_container_is_not_a_gradient() -> None:
+    with pytest.raises(cr.ShapeError, match="shape"):
+        derive(lambda x: x * 2, np.ones(3))
