@@ -59,7 +59,14 @@ def _own_pullback(f: _Any, args: _Any, argnums: _Any) -> _Any:
     return vjp(f, *args, argnums=argnums)
 
 
-_set_default_backend(_own_pullback)
+def _own_tape(f: _Any, args: _Any, argnums: _Any) -> _Any:
+    """The steps of our program, where the witness finds it wrong: a rule, most likely the user's own."""
+    from chainrule.taped import taped
+
+    return taped(f, args, argnums)
+
+
+_set_default_backend(_own_pullback, _own_tape)
 
 
 def __getattr__(name: str) -> _Any:

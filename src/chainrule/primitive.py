@@ -104,6 +104,8 @@ class Primitive:
                     )
             return adjoints
 
+        pullback.__wrapped__ = self.pullback  # type: ignore[attr-defined]
+
         def forward(tangents: Any, y: Any, arguments: Any, params: Any) -> Any:
             if self.forward is not None:
                 filled = [

@@ -20,7 +20,7 @@ from chainrule.check.report import Report
 from chainrule.containers import Structure, flatten, map_leaves, unflatten
 from chainrule.errors import ArgumentError
 from chainrule.numerical.point import FloatArray
-from chainrule.provider import Provider
+from chainrule.provider import Provider, Taped
 
 __all__ = ["BACKENDS", "Adapted", "adapt", "check_operator", "gradient_in", "is_operator", "of_objective"]
 
@@ -35,6 +35,7 @@ class Adapted:
     args: tuple[Any, ...]
     argnums: int | tuple[int, ...]
     provider: Provider
+    taped: Taped | None = None  # how the steps of f are had
     missing: str = ""  # why no gradient at all arrives, seen when the pullback was made
     eps: float = 0.0  # the coarsest type that a backward pass was seen to return
     notes: list[str] = dataclasses.field(default_factory=list)

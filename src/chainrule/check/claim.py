@@ -16,7 +16,7 @@ from chainrule.errors import ArgumentError
 from chainrule.numerical.point import FloatArray, Point, flatten_numbers
 from chainrule.provider import Provider
 
-__all__ = ["Claim", "ClaimProblem", "selected_point"]
+__all__ = ["Claim", "ClaimProblem", "argument_names", "selected_point"]
 
 
 class ClaimProblem(Exception):
@@ -27,7 +27,7 @@ def selected_point(
     f: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int], scale: Any, snap: bool
 ) -> tuple[Point, Any]:
     """The point made of the arguments that are differentiated, under the names that f gives them."""
-    names = _names(f, len(args))
+    names = argument_names(f, len(args))
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for number in numbers:
         if not -len(args) <= number < len(args):
@@ -43,7 +43,8 @@ def selected_point(
     return point, numbers
 
 
-def _names(f: Callable[..., Any], number: int) -> list[str]:
+def argument_names(f: Callable[..., Any], number: int) -> list[str]:
+    """The names that f gives to its first arguments; ``arg0`` and so on where it gives none."""
     try:
         names = [
             p.name

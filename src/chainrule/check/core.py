@@ -11,12 +11,14 @@ import numpy as np
 from chainrule.check.adapters import Adapted, adapt, check_operator, gradient_in, is_operator, of_objective
 from chainrule.check.claim import Claim, ClaimProblem, selected_point
 from chainrule.check.judgement import Judgement, judge
+from chainrule.check.localise import blame
 from chainrule.check.report import Report
+from chainrule.check.steps import Chain
 from chainrule.check.structural import Finding, examine
 from chainrule.errors import ArgumentError, ChainruleError
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.point import FloatArray, Point, flatten_numbers, spread
-from chainrule.provider import Provider, default_provider
+from chainrule.provider import Provider, default_provider, default_taped
 
 __all__ = ["check"]
 
@@ -29,6 +31,7 @@ def check(
     vjp: Callable[..., Any] | None = None,
     jvp: Callable[..., Any] | None = None,
     value_and_pullback: Callable[..., Any] | None = None,
+    steps: Sequence[Any] | None = None,
     backend: str | None = None,
     jac: Any = None,
     rtol: float | None = None,
@@ -80,6 +83,12 @@ def check(
     claims = {"grad": grad, "vjp": vjp, "jvp": jvp, "value_and_pullback": value_and_pullback}
     if backend is None and jac is None and not any(map(callable, claims.values())) and is_operator(f):
         return check_operator(f, args, rtol=rtol, seed=seed)
+    chain = None
+    if steps is not None:
+        if backend is not None or jac is not None or order != 1:
+            raise ArgumentError("steps= is for a gradient of NumPy arrays", cure="pass f, the point and steps=")
+        chain = Chain(steps, f, args)
+        f = chain.function() if f is None else f
     if not callable(f):
         raise ArgumentError(f"f is a {type(f).__name__}, not a function", cure="check(f, *args, grad=...)")
     if not args:
@@ -95,6 +104,7 @@ def check(
     given = [f"{k}={_called(v)}" for k, v in claims.items() if v is not None and order == 1]
     given += [f"backend={backend!r}"] if backend is not None else []
     given += [f"jac={jac if jac is True else _called(jac)}"] if jac is not None else []
+    given += ["steps=steps"] if steps is not None else []
     if jac is not None:
         f, claimed = of_objective(f, args, argnums, jac)
         claims.update(claimed)
@@ -109,8 +119,11 @@ def check(
         f, args, argnums, provider = adapted.f, adapted.args, adapted.argnums, adapted.provider
     elif order == 2:
         f, claims = _second_order(f, claims, argnums)
+    taped = adapted.taped if adapted is not None else chain.tape if chain is not None else None
+    if chain is not None and not any(map(callable, claims.values())):
+        claims["value_and_pullback"] = chain.claim(argnums)
     if provider is None and not any(callable(c) for c in claims.values()):
-        provider = default_provider()
+        provider, taped = default_provider(), default_taped()
         if provider is None:
             raise ArgumentError(
                 "no gradient was given and no backend is registered",
@@ -119,8 +132,9 @@ def check(
     point, numbers = selected_point(f, args, argnums, scale, snap)
     claim = Claim(f, args, numbers, point, **claims, provider=provider, rng_seed=seed if freeze_rng else None)
     report = Report("INCONCLUSIVE", "", seed=seed)
+    judgement: Judgement | None = None
     try:
-        _run(
+        judgement = _run(
             report,
             claim,
             point,
@@ -138,6 +152,8 @@ def check(
         )
     except ClaimProblem as problem:
         report.verdict, report.sentence = "FAIL", f"{problem}."
+    if taped is not None and report.verdict in ("FAIL", "WARN"):
+        blame(report, claim, point, judgement, taped, np.inf if budget is None else budget - report.evaluations)
     report.calls = claim.calls
     report.notes += [r for r in claim.remarks if r not in report.notes]
     report.seconds = time.perf_counter() - began
@@ -202,7 +218,7 @@ def _run(
     progress: bool | None,
     order: int,
     adapted: Adapted | None,
-) -> None:
+) -> Judgement | None:
     rng = np.random.default_rng(seed)
     tree = point.build(point.x)
     try:
@@ -212,10 +228,10 @@ def _run(
         raise
     except Exception as problem:  # noqa: BLE001 - the user's function may raise anything; that is the finding
         report.sentence = f"f raises {type(problem).__name__} at this point: {problem}."
-        return
+        return None
     if out is None:
         report.sentence = "f returns None: does it lack a return statement?"
-        return
+        return None
     wrote = not np.array_equal(_flat(tree), point.x, equal_nan=True)
     if wrote:
         report.notes.append("f writes to its input; it is given a fresh copy at every call")
@@ -223,7 +239,7 @@ def _run(
         evaluator = _evaluator(claim, point, bounds, budget, workers, progress)
     except ArgumentError as problem:
         report.sentence = f"{problem.what}."
-        return
+        return None
     evaluator.count += 1
     claim.learn_output(out)
     first = flatten_numbers(out, lambda w: f"f returned {w}")[0]
@@ -232,15 +248,15 @@ def _run(
         report.verdict = "PASS"
         report.sentence = f"nothing to compare: {'the input' if point.size == 0 else 'the output'} of f is empty."
         report.resolution, report.evaluations = 0.0, evaluator.count
-        return
+        return None
     if first.size != y.size:
         report.sentence = f"f returns {first.size} numbers at the first call and {y.size} at the second."
-        return
+        return None
     if not np.isfinite(y).all():
         bad = int(np.argmin(np.isfinite(y)))
         report.sentence = f"f is {y[bad]} at this point: there is no derivative to compare with."
         report.evaluations = evaluator.count
-        return
+        return None
     deterministic = bool(np.array_equal(first, y))
     if not deterministic:
         change = float(np.max(np.abs(first - y)) / max(np.max(np.abs(y)), 1e-300))
@@ -250,11 +266,14 @@ def _run(
         )
     if claim.grad is not None and y.size != 1:
         raise ClaimProblem(f"grad= is for a function of one number, and f returns {y.size}: pass vjp= or jvp=")
-    _compare(report, claim, point, evaluator, rng, deterministic, reference, rtol, elementwise, probes, order, adapted)
+    judgement = _compare(
+        report, claim, point, evaluator, rng, deterministic, reference, rtol, elementwise, probes, order, adapted
+    )
     report.evaluations += evaluator.count
     if evaluator.stopped == "interrupt":
         report.notes.append("the check was interrupted: the verdict rests on what had been computed")
     evaluator.close()
+    return judgement
 
 
 def _flat(tree: Any) -> FloatArray:
@@ -274,7 +293,7 @@ def _compare(
     probes: bool,
     order: int,
     adapted: Adapted | None,
-) -> None:
+) -> Judgement | None:
     eps = evaluator.eps
     pull = None
     if claim.has_pullback:
@@ -288,17 +307,18 @@ def _compare(
         except Exception as problem:  # noqa: BLE001 - whatever the claimed gradient raises is the finding
             report.verdict = "FAIL"
             report.sentence = f"the gradient raises {type(problem).__name__}: {problem}."
-            return
+            return None
         report.structural = [(f.test, f.outcome, f.sentence) for f in findings]
         if any(f.outcome == "fail" and f.test != "finite" for f in findings):
             report.verdict = "FAIL"
             report.sentence = _sentence_of(findings)
-            return
+            return None
     judgement = Judgement(
         claim=claim, point=point, evaluator=evaluator, rng=rng, reference=reference, rtol=rtol,
         elementwise=elementwise, probes=probes, order=order, pull=pull, report=report,
     )  # fmt: skip
     judge(judgement)
+    return judgement
 
 
 def _sentence_of(findings: list[Finding]) -> str:

@@ -44,6 +44,7 @@ class Judgement:
     order: int
     pull: Callable[[FloatArray], FloatArray] | None
     report: Report
+    site: Site | None = None  # where the verdict was found
     gate: float = float("inf")  # the least error that is outside what is allowed, in units of the gradient's norm
 
 
@@ -66,6 +67,7 @@ def judge(j: Judgement) -> None:
     site = _site(j, witness, j.point.x, cotangents, gradients, max(rounding, witness.eps / 2), lifted)
     if site is None:
         return
+    j.site = site
     if gradients is not None and not np.isfinite(gradients).all():
         _not_finite(j, site)
         _count(j, witness)
@@ -612,6 +614,7 @@ def _at_probe(j: Judgement, site: Site, base: FloatArray, gradients: FloatArray,
         return
     place = failing[0].index
     at = f" ({j.point.name(place)} = {base[place]:.6g})" if place >= 0 else ""
+    j.site = there
     _worst(j, there, [], suspects)
     _keep_trace(j, [failing[0].comparison])
     report.verdict = "FAIL"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.check.step_text import steps_html, steps_text
 from chainrule.errors import ArgumentError, CheckFailed
 
 __all__ = ["VERDICTS", "Report"]
@@ -24,7 +25,8 @@ class Report:
     INCONCLUSIVE. ``sentence``: the verdict with its reason. ``resolution``: the smallest error, relative to the norm of
     the gradient (in units of the scales of x), that this run would have seen in one entry. ``limited_by``: what limits
     it. ``worst``: entries by size of their error (name, index, claimed, numeric, error, relative, ratio, x).
-    ``steps``: the share of each step of the program in the mismatch, where it was localised. ``evaluations``: calls of
+    ``steps``: the steps of the program that are at fault, the worst first, where they can be told apart (step, number,
+    place, text, rule, input, share, defect, bound, verdict, pattern, sentence, worst). ``evaluations``: calls of
     f by the witness; ``calls``: calls of the claimed gradient. ``structural``: (test, outcome, sentence). ``pattern``:
     how the claimed array differs from the true one. ``notes``: everything else. ``seed`` and ``reproduce``: how to get
     this report again.
@@ -100,8 +102,7 @@ class Report:
                 for row in self.worst[:8]
             )
         if self.steps:
-            lines.append("steps:")
-            lines.extend(f"  {step}" for step in self.steps)
+            lines += ["steps, by their share of the mismatch:", *steps_text(self.steps)]
         drawn = self._drawing()
         if drawn and self.verdict != "PASS":
             lines += ["error against step (o: |difference - claimed|, .: noise):", *drawn]
@@ -205,7 +206,7 @@ class Report:
         return (
             f'<div class="chainrule-report"><p><b style="color:{colour}">{self.verdict}</b>. '
             f"{escape(self.sentence)}</p>"
-            f"{table}<details><summary>all</summary><pre>{escape(str(self))}</pre></details></div>"
+            f"{steps_html(self.steps)}{table}<details><summary>all</summary><pre>{escape(str(self))}</pre></details></div>"
         )
 
     def html(self, path: str | Path | None = None) -> str:
