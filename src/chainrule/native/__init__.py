@@ -1,0 +1,123 @@
+"""Program -> machine code: loops and buffers, LLVM, and a first, plain way to call what was made."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ProgramError
+from chainrule.native import llvm
+from chainrule.native.callbacks import made_callbacks, raised
+from chainrule.native.emit import CALLED_BACK, WITHDRAWN, module_text
+from chainrule.native.loops import Callback, Code
+from chainrule.native.lower import lower
+from chainrule.program import ArrayType, Literal, Program, array_type
+
+__all__ = ["Compiled", "GuardFailed", "Withdrawn", "build"]
+
+_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5)
+
+
+class GuardFailed(Exception):
+    """A value that the program was traced with is another one now; ``number`` is the guard's place in the program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"guard {number} does not hold")
+        self.number = number
+
+
+class Withdrawn(Exception):
+    """These values are for the interpreter to answer: an index out of range, a singular matrix."""
+
+
+class Compiled:
+    """A program in machine code.
+
+    ``address`` is that of ``int kernel(void** inputs, void** captures, void** outputs, void* arena, void* context)``,
+    which returns 0, the number of a failed guard counted from 1, -1 where a callback raised, or -2 where only the
+    interpreter may answer.
+    """
+
+    def __init__(self, program: Program, code: Code, text: str, machine_code: bytes) -> None:
+        self.program = program
+        self.code = code
+        self.arena_bytes = code.arena_bytes
+        self.guards = program.guards
+        self.input_types: list[ArrayType] = [program.types[var] for var in program.inputs]
+        self.capture_types: list[ArrayType] = [program.types[var] for var in program.captures]
+        self.output_types: list[ArrayType] = [_type_of(program, one) for one in program.outputs]
+        self.callbacks: list[Callback] = code.callbacks
+        self.object_code = machine_code
+        self._text = text
+        self._linked = llvm.link(machine_code)
+        self._functions = made_callbacks(code.callbacks)
+        if self._functions:
+            table = self._linked.table("callbacks", len(self._functions))
+            for place, function in enumerate(self._functions):
+                table[place] = ctypes.cast(function, ctypes.c_void_p).value
+        self.address = self._linked.function("kernel")
+        self._kernel = _KERNEL(self.address)
+
+    def run(self, inputs: Sequence[Any], constants: Sequence[Any] | None = None) -> list[Any]:
+        """The results for these inputs, as ``Program.run`` gives them.
+
+        Raises GuardFailed, Withdrawn, or what a step that calls back raises.
+        """
+        constants = self.program.constants if constants is None else constants
+        given = [_prepared(one, kind) for one, kind in zip(inputs, self.input_types, strict=True)]
+        held = [_prepared(one, kind) for one, kind in zip(constants, self.capture_types, strict=True)]
+        outputs = [np.empty(kind.shape, kind.dtype) for kind in self.output_types]
+        arena = np.empty(self.arena_bytes + 64, np.uint8)
+        start = arena.ctypes.data
+        status = self._kernel(
+            _table(given), _table(held), _table(outputs), start + -start % 64, None
+        )  # fmt: skip
+        if status == CALLED_BACK:
+            raise raised() or ProgramError("a step of a compiled program failed")
+        if status == WITHDRAWN:
+            raise Withdrawn
+        if status:
+            raise GuardFailed(status - 1)
+        return [one[()] for one in outputs]
+
+    def llvm(self) -> str:
+        """The text of the LLVM module, before LLVM's own passes."""
+        return self._text
+
+    def assembly(self) -> str:
+        """The machine code in the processor's assembly language."""
+        return llvm.assembly_of(self._text)
+
+
+def _type_of(program: Program, operand: Any) -> ArrayType:
+    if isinstance(operand, Literal):
+        return array_type((), np.asarray(operand.value).dtype)
+    kind: ArrayType = program.types[operand]
+    return kind
+
+
+def _prepared(value: Any, kind: ArrayType) -> Any:
+    made = np.require(value, dtype=kind.dtype, requirements=("C", "A"))
+    if made.shape != kind.shape:
+        raise ProgramError(f"an input of shape {made.shape} where the program has {kind!r}")
+    return made
+
+
+def _table(arrays: Sequence[Any]) -> Any:
+    return (ctypes.c_void_p * max(len(arrays), 1))(*[one.ctypes.data for one in arrays])
+
+
+def build(program: Program) -> Compiled:
+    """Compile a program.
+
+    >>> import chainrule as cr
+    >>> compiled = build(cr.trace(lambda x: 3 * x + 1, 2.0))
+    >>> compiled.run([5.0])
+    [np.float64(16.0)]
+    """
+    code = lower(program)
+    text = module_text(code, llvm.host_machine())
+    return Compiled(program, code, text, llvm.object_code(text))
