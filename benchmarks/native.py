@@ -87,6 +87,9 @@ def of_torch(problem: Problem, *, compiled: bool = False) -> tuple[Call, Call]:
         torch.as_tensor(np.asarray(one)).requires_grad_(place in problem.wrt)
         for place, one in enumerate(problem.arguments)
     ]
+    if compiled and problem.jax is not None:
+        # A Python loop is unrolled: the 1000-step one was not compiled within ten minutes.
+        raise NotImplementedError
     function = torch.compile(problem.torch) if compiled else problem.torch
     wrt = [arguments[place] for place in problem.wrt]
 

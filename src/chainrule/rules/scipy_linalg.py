@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,19 @@ def triangular(
     return solve_system(a, b, solve_triangular, (lower, bool(unit_diagonal)))
 
 
+@functools.cache
+def _keeps_the_other_triangle() -> bool:
+    """Whether this SciPy's ``cho_factor`` leaves in the other triangle what was there, or zeros."""
+    return bool(linalg.cho_factor(np.array([[4.0, 1.0], [1.0, 4.0]]))[0][1, 0])
+
+
 @implements(linalg.cho_factor)
 def cho_factor(a: Any, lower: Any = False, overwrite_a: Any = False, check_finite: Any = True) -> Any:
     (a,) = inexact(array_of(a))
     square(a)
     lower = bool(lower)
-    # SciPy leaves in the other triangle what was there.
+    if not _keeps_the_other_triangle():
+        return apply(cholesky, (a,), (lower,)), lower
     n = a.shape[-1]
     other = np.tri(n, k=-1, dtype=a.dtype)
     return apply(cholesky, (a,), (lower,)) + a * (other.T if lower else other), lower
