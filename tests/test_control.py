@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.build import Builder, Value, expanded
+from chainrule.build import Builder, Value
+from chainrule.expand import expanded
 from chainrule.program import Step, array_type
 from chainrule.rule import RULES
 from chainrule.transforms.backprop import backprop
@@ -32,7 +33,7 @@ def test_it_runs_prints_and_parses(outer):
     assert outer.run([x])[0] == by_hand(x)
     text = str(outer)
     assert "program=@1" in text
-    assert "program outer@2" in text
+    assert "@2(a: float64[3]):" in text
     assert cr.Program.parse(text) == outer
     assert outer.cost().flops > 0
 

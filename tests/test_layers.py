@@ -36,8 +36,9 @@ MAY_IMPORT = {
     "program_text": frozenset({".errors", ".rule", ".source", ".program", "numpy"}),
     "run": frozenset({".errors", ".program", "numpy"}),
     "build": frozenset({".errors", ".rule", ".containers", ".source", ".program", "numpy"}),
+    "expand": frozenset({".rule", ".program", ".build"}),
     "rules": frozenset({".errors", ".rule", "numpy", "scipy"}),
-    "transforms": frozenset({".errors", ".rule", ".source", ".program", ".build", "numpy"}),
+    "transforms": frozenset({".errors", ".rule", ".source", ".program", ".build", ".expand", "numpy"}),
     "native": frozenset({".errors", ".rule", ".program", "numpy", "scipy", "llvmlite"}),
     # derive reads a traced call (arguments), asks backprop for formulas, and holds them against the witness.
     "derive": frozenset(

@@ -9,10 +9,10 @@ import numpy as np
 
 from chainrule.errors import NoRule, ProgramError, TraceError
 from chainrule.program import ArrayType, Literal, Operand, Program, Step, Var, array_type, infer, literal
-from chainrule.rule import FUNCTIONS, RULES, UFUNCS, Control, Gather, Rule, load_for
+from chainrule.rule import FUNCTIONS, RULES, UFUNCS, Gather, Rule, load_for
 from chainrule.source import Site
 
-__all__ = ["Builder", "Operators", "Value", "dispatch", "dispatch_ufunc", "expanded", "is_recorded", "nearest"]
+__all__ = ["Builder", "Operators", "Value", "dispatch", "dispatch_ufunc", "is_recorded", "nearest"]
 
 _SCALARS = (bool, int, float, np.generic)
 
@@ -152,6 +152,15 @@ class Builder:
         for step in steps:
             site = program.sites.get(step.outputs[0])
             ins = tuple([env[one] if type(one) is int else one for one in step.inputs])
+            rule, params = step.rule, step.params
+            if rule.settle is not None:
+                settled = rule.settle(ins, params)
+                if settled is not None and not isinstance(settled, tuple):
+                    env[step.outputs[0]] = literal(settled)
+                    continue
+                rule, ins, params = settled or (rule, ins, params)
+            if any(type(one) is not int for one in ins):
+                ins = self._as_declared(program, step, rule, ins, params)
             outs = tuple(range(len(types), len(types) + len(step.outputs)))
             for var, out in zip(step.outputs, outs, strict=True):
                 types.append(program.types[var])
@@ -160,43 +169,33 @@ class Builder:
                     self.sites[out] = site
                 if var in program.names:
                     self.names[out] = program.names[var]
-            self.steps.append(Step(step.rule, ins, step.params, outs))
+            self.steps.append(Step(rule, ins, params, outs))
+
+    def _as_declared(
+        self, program: Program, step: Step, rule: Rule, ins: tuple[Operand, ...], params: tuple[Any, ...]
+    ) -> tuple[Operand, ...]:
+        """The operands, with a bare number in the place of a variable given the variable's dtype where that matters."""
+        replaced = [
+            type(one) is int and type(ins[place]) is not int for place, one in enumerate(step.inputs[: len(ins)])
+        ]
+        if not any(replaced):
+            return ins
+        kinds = tuple([one.type if isinstance(one, Literal) else self.types[one] for one in ins])
+        if infer(rule, kinds, params) == tuple([program.types[var] for var in step.outputs]):
+            return ins
+        made: list[Operand] = []
+        for place, one in enumerate(ins):
+            if replaced[place] and isinstance(one, Literal):
+                dtype = program.types[step.inputs[place]].dtype  # type: ignore[index]
+                one = literal(dtype.type(one.value))
+            made.append(one)
+        return tuple(made)
 
     def finish(self, outputs: Sequence[Any]) -> Program:
         return Program(
             name=self.name, types=self.types, inputs=self.inputs, captures=self.captures, constants=self.constants,
             steps=self.steps, outputs=[self.operand(one) for one in outputs], sites=self.sites, names=self.names,
         )  # fmt: skip
-
-
-def expanded(program: Program) -> Program:
-    """The program with the steps of held programs written out; itself where it holds none."""
-    while any(isinstance(step.rule, Control) for step in program.steps):
-        builder = Builder(program.name)
-        env: dict[Var, Operand] = {}
-        for var in program.inputs:
-            name = program.names.get(var)
-            env[var] = builder.input(program.types[var], name if isinstance(name, str) else None).var
-        for var, constant in zip(program.captures, program.constants, strict=True):
-            copy = env[var] = builder.new(program.types[var])
-            builder.captures.append(copy)
-            builder.constants.append(constant)
-        for step in program.steps:
-            if not isinstance(step.rule, Control):
-                builder.replay_steps(program, (step,), env)
-                continue
-            arguments = [one.value if isinstance(one, Literal) else builder.value(env[one]) for one in step.inputs]
-            results = step.rule.expand(builder, arguments, step.params)
-            for var, result in zip(step.outputs, results, strict=True):
-                env[var] = builder.operand(result)
-        guards = [(env[var], value) for var, value in program.guards]
-        made = builder.finish([one if isinstance(one, Literal) else builder.value(env[one]) for one in program.outputs])
-        program = Program(
-            name=made.name, types=made.types, inputs=made.inputs, captures=made.captures, constants=made.constants,
-            steps=made.steps, outputs=made.outputs, sites=made.sites, names=made.names,
-            out_tree=program.out_tree, guards=[(var, value) for var, value in guards if type(var) is int],
-        )  # fmt: skip
-    return program
 
 
 # --- NumPy's protocols --------------------------------------------------------------------------------------------

@@ -178,6 +178,7 @@ class Program:
     """
 
     __slots__ = (
+        "_bodies",
         "_key",
         "_plan",
         "captures",
@@ -219,7 +220,9 @@ class Program:
         self.sites = sites or {}
         self.names = names or {}
         self.out_tree = out_tree
+        #: How it is run, and how as the body of a loop with so many carries.
         self._plan: Any = None
+        self._bodies: dict[int, Any] = {}
         self._key: Any = None
 
     # -- identity
@@ -258,7 +261,8 @@ class Program:
         return self is other or (isinstance(other, Program) and self._normal() == other._normal())
 
     def __hash__(self) -> int:
-        return hash((len(self.inputs), len(self.steps), len(self.outputs)))
+        # Not by variables: programs that only number them differently are equal.
+        return hash((len(self.inputs), len(self.outputs), *[step.rule.name for step in self.steps[:64]]))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -380,6 +384,17 @@ class Program:
 
             plan = self._plan = plan_of(self)
         return plan(inputs, self.constants if constants is None else constants)  # type: ignore[no-any-return]
+
+    def repeat(
+        self, arguments: Sequence[Any], trips: int, carries: int, sequences: int, reverse: bool = False
+    ) -> list[Any]:
+        """The results of running the program as the body of a loop (see ``rule.Loop``), through NumPy."""
+        from chainrule.run import plan_of_body, repeated
+
+        planned = self._bodies.get(carries)
+        if planned is None:
+            planned = self._bodies[carries] = plan_of_body(self, carries)
+        return repeated(self, planned, arguments, trips, carries, sequences, reverse)
 
     def last_uses(self) -> Iterator[tuple[int, tuple[Var, ...]]]:
         """For each step the variables that nothing reads after it."""

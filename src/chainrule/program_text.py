@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,17 +21,11 @@ _COMMENT_COLUMN = 56
 
 
 def to_text(program: Program) -> str:
-    """The program as text: one line a step, then the programs that its steps hold."""
-    held: list[Program] = []
-    text = _one(program, program.name, held)
-    shown = 0
-    while shown < len(held):
-        text += "\n\n" + _one(held[shown], f"{program.name}@{shown + 1}", held)
-        shown += 1
-    return text
+    """The program as text: one line a step; under a step the programs that it holds, further to the right."""
+    return "\n".join(_lines(program, program.name, "", itertools.count(1)))
 
 
-def _one(program: Program, title: str, held: list[Program]) -> str:
+def _lines(program: Program, title: str, margin: str, numbers: Iterator[int]) -> list[str]:
     names = program.readable_names()
 
     def declared(var: Var) -> str:
@@ -39,30 +34,33 @@ def _one(program: Program, title: str, held: list[Program]) -> str:
     def shown(operand: Operand) -> str:
         return repr(operand) if isinstance(operand, Literal) else names[operand]
 
-    head = f"program {title}({', '.join(map(declared, program.inputs))})"
+    head = f"{margin}program {title}({', '.join(map(declared, program.inputs))})"
     if program.captures:
         head += f" where ({', '.join(map(declared, program.captures))})"
     lines = [head + ":"]
     before = None
     for step in program.steps:
         params = []
+        held: list[str] = []
         for key, value in zip(step.rule.params, step.params, strict=True):
             if isinstance(value, Program):
-                held.append(value)
-                params.append(f"{key}=@{len(held)}")
+                number = next(numbers)
+                params.append(f"{key}=@{number}")
+                held += _lines(value, f"{value.name}@{number}", f"{margin}        ", numbers)
             else:
                 params.append(f"{key}={value!r}")
         inside = ", ".join(map(shown, step.inputs)) + (f"; {', '.join(params)}" if params else "")
-        line = f"    {', '.join(map(declared, step.outputs))} = {step.rule.name}({inside})"
+        line = f"{margin}    {', '.join(map(declared, step.outputs))} = {step.rule.name}({inside})"
         where = place(program.sites.get(step.outputs[0])) if step.outputs else None
         if where is not None:
             comment = f"{where.short}  {where.text}" if where.text and where[:2] != before else where.short
             before = where[:2]
             line = f"{line:<{_COMMENT_COLUMN}}  # {comment}"
         lines.append(line)
-    lines.extend(f"    guard {names[var]} == {_guard(value)}" for var, value in program.guards)
-    lines.append(f"    return {', '.join(map(shown, program.outputs))}".rstrip())
-    return "\n".join(lines)
+        lines += held
+    lines.extend(f"{margin}    guard {names[var]} == {_guard(value)}" for var, value in program.guards)
+    lines.append(f"{margin}    return {', '.join(map(shown, program.outputs))}".rstrip())
+    return lines
 
 
 def _guard(value: Any) -> str:
@@ -78,16 +76,21 @@ _SCALAR = re.compile(r"(?P<dtype>[a-z]+\d*)\((?P<value>.*)\)$")
 def parse(text: str, constants: Sequence[Any] = ()) -> Program:
     """The program that ``to_text`` printed; raise ProgramError where it is not one."""
     blocks: list[list[str]] = []
+    # Programs are in programs, each from its head to its return; they are numbered in the order of their heads.
+    unfinished: list[int] = []
     for raw in text.splitlines():
         line = _without_comment(raw).strip()
         if not line:
             continue
         if line.startswith("program "):
+            unfinished.append(len(blocks))
             blocks.append([line])
-        elif not blocks:
-            raise ProgramError(f"the text does not begin with 'program': {line!r}")
+        elif not unfinished:
+            raise ProgramError(f"not in a program: {line!r}")
         else:
-            blocks[-1].append(line)
+            blocks[unfinished[-1]].append(line)
+            if line == "return" or line.startswith("return "):
+                unfinished.pop()
     if not blocks:
         raise ProgramError("the text holds no program")
     programs: dict[int, Program] = {}
@@ -172,8 +175,8 @@ def _parse_block(lines: list[str], held: dict[int, Program], constants: Sequence
     if outputs is None:
         raise ProgramError("the program does not return")
     return Program(
-        name=head["title"], types=types, inputs=inputs, captures=captures, constants=constants, steps=steps,
-        outputs=outputs, guards=guards, names=names,
+        name=head["title"].partition("@")[0], types=types, inputs=inputs, captures=captures, constants=constants,
+        steps=steps, outputs=outputs, guards=guards, names=names,
     )  # fmt: skip
 
 

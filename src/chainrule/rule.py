@@ -19,6 +19,7 @@ __all__ = [
     "Elementwise",
     "Gather",
     "Index",
+    "Loop",
     "Opaque",
     "Rule",
     "Undefined",
@@ -103,6 +104,11 @@ class Rule:
     raises: bool = False
     #: What happens at kinks and singular points, a sentence for readers.
     convention: str = ""
+    #: The name of the rule that does the same at a position that depends on the number of an iteration.
+    moving: str = ""
+    #: Of a rule that reads numbers of iterations: what it is when they are literals. ``settle(operands, params)`` gives
+    #: the static ``(rule, operands, params)``, or a bare number; None where a number is not known.
+    settle: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} rule {self.name}>"
@@ -204,12 +210,31 @@ class Discrete(Rule):
 class Control(Rule):
     """A step that holds Programs (in ``params``); transforms enter them.
 
-    ``expand(builder, arguments, params)`` writes the steps of the held programs out, and gives the results.
+    ``expand(builder, arguments, params)`` writes the steps of the held programs out, and gives the results. Where an
+    argument or a result has one entry an iteration, it may be the list of the entries.
     """
 
     infer: Callable[[Types, tuple[Any, ...]], Any]
     expand: Callable[..., Any]
     outputs: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
+class Loop(Control):
+    """The step that runs a Program several times; its parameters are (body, trips, carries, sequences, reverse).
+
+    The body is given the number of the iteration, the carries, one entry of each sequence, and the invariants. It
+    gives the carries of the next iteration, then results, which are stacked in the order of the numbers. ``reverse``
+    goes from the last number to the first.
+
+    Three rules stand beside it: ``pack(*entries; dtype, runs)`` makes one array of what the iterations take (an
+    argument with a run ``(start, stop, step)`` stands for these entries of it), ``unpack(array; entry)`` takes one
+    entry, ``number(*numbers; start, strides, dtype, weak)`` is a number that grows by a fixed amount.
+    """
+
+    pack: Rule
+    unpack: Rule
+    number: Rule
 
 
 #: Every rule by its name.

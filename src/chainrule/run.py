@@ -14,11 +14,13 @@ import numpy as np
 from chainrule.errors import ProgramError
 from chainrule.program import Literal, Program, Var
 
-__all__ = ["owned", "plan_of"]
+__all__ = ["owned", "plan_of", "plan_of_body", "repeated"]
 
 
-def plan_of(program: Program) -> Callable[[Sequence[Any], Sequence[Any]], list[Any]]:
-    """A function of (inputs, constants) that runs the program."""
+def plan_of(
+    program: Program, given_away: frozenset[Var] = frozenset()
+) -> Callable[[Sequence[Any], Sequence[Any]], list[Any]]:
+    """A function of (inputs, constants) that runs the program; it may overwrite the inputs that are given away."""
     slot: dict[Var, int] = {}
     template: list[Any] = []
     for var in (*program.inputs, *program.captures):
@@ -35,7 +37,7 @@ def plan_of(program: Program) -> Callable[[Sequence[Any], Sequence[Any]], list[A
             template.append(value)
         return found
 
-    update_at = _overwriting(program)
+    update_at = _overwriting(program, given_away)
     lines: list[tuple[Any, tuple[int, ...], Any, tuple[int, ...]]] = []
     ends = dict(program.last_uses())
     for number, step in enumerate(program.steps):
@@ -82,24 +84,28 @@ def _typed(value: Any, dtype: Any) -> Any:
     return value
 
 
-def _overwriting(program: Program) -> set[int]:
-    """The steps that may overwrite their first argument."""
-    if not any(step.rule.update is not None for step in program.steps):
-        return set()
-    family: dict[Var, Var] = {}
-    last: dict[Var, int] = {}
-    fixed: set[Var] = set()
-    for var in (*program.inputs, *program.captures):
-        family[var] = var
-        fixed.add(var)
-    for number, step in enumerate(program.steps):
-        for one in step.inputs:
-            if not isinstance(one, Literal):
-                last[family[one]] = number
+def _families(program: Program) -> dict[Var, Var]:
+    """For each variable the one whose memory it may share: an input, or the result that was computed anew."""
+    family: dict[Var, Var] = {var: var for var in (*program.inputs, *program.captures)}
+    for step in program.steps:
         for var in step.outputs:
             first = step.inputs[0] if step.inputs else None
             shares = step.rule.aliases and first is not None and not isinstance(first, Literal)
             family[var] = family[first] if shares and not isinstance(first, Literal) and first is not None else var
+    return family
+
+
+def _overwriting(program: Program, given_away: frozenset[Var]) -> set[int]:
+    """The steps that may overwrite their first argument."""
+    if not any(step.rule.update is not None for step in program.steps):
+        return set()
+    family = _families(program)
+    last: dict[Var, int] = {}
+    fixed = {var for var in (*program.inputs, *program.captures) if var not in given_away}
+    for number, step in enumerate(program.steps):
+        for one in step.inputs:
+            if not isinstance(one, Literal):
+                last[family[one]] = number
     for one in program.outputs:
         if not isinstance(one, Literal):
             last[family[one]] = len(program.steps)
@@ -114,6 +120,63 @@ def _overwriting(program: Program) -> set[int]:
         if last[first] == number and all(family[one] != first for one in others):
             found.add(number)
     return found
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+
+
+def _own_carries(body: Program, carries: int) -> list[bool]:
+    """The carries whose memory is the loop's own after every iteration, so that the next one may overwrite it.
+
+    Such a carry is computed anew or comes from such a carry, and shares its memory with no other carry.
+    """
+    family = _families(body)
+    roots = [None if isinstance(one, Literal) else family[one] for one in body.outputs]
+    inputs = {var: place for place, var in enumerate(body.inputs)}
+    own = [root is not None and roots[:carries].count(root) == 1 for root in roots[:carries]]
+    changed = True
+    while changed:
+        changed = False
+        for place in range(carries):
+            source = inputs.get(roots[place]) if roots[place] is not None else None  # type: ignore[arg-type]
+            if own[place] and source is not None and not (1 <= source <= carries and own[source - 1]):
+                own[place] = False
+                changed = True
+    return own
+
+
+def plan_of_body(body: Program, carries: int) -> tuple[Callable[..., list[Any]], list[bool]]:
+    """How the body of a loop with so many carries is run, and which of the carries are the loop's own memory."""
+    own = _own_carries(body, carries)
+    away = frozenset(var for var, mine in zip(body.inputs[1:], own, strict=False) if mine)
+    return plan_of(body, away), own
+
+
+def repeated(
+    body: Program, planned: Any, arguments: Sequence[Any], trips: int, carries: int, sequences: int, reverse: bool
+) -> list[Any]:
+    """The last carries, and the results of the iterations, stacked; a write into a carry happens in place."""
+    plan, own = planned
+    held = []
+    for place, value in enumerate(arguments[:carries]):
+        dtype = body.types[body.inputs[1 + place]].dtype
+        held.append(dtype.type(value) if not np.ndim(value) else np.array(value) if own[place] else value)
+    slices = arguments[carries : carries + sequences]
+    rest = arguments[carries + sequences :]
+    stacked = []
+    for one in body.outputs[carries:]:
+        kind = body.type_of(one)
+        shape, dtype = ((), np.dtype(kind)) if isinstance(kind, type) else (kind.shape, kind.dtype)
+        stacked.append(np.empty((trips, *shape), dtype=dtype))
+    for trip in range(trips):
+        number = trips - 1 - trip if reverse else trip
+        made = plan([np.int64(number), *held, *[one[number] for one in slices], *rest], ())
+        for whole, part in zip(stacked, made[carries:], strict=True):
+            whole[number] = part
+        held = made[:carries]
+    # What is not the loop's own may be memory of its arguments, or of another carry.
+    held = [value if mine or not np.ndim(value) else np.array(value) for value, mine in zip(held, own, strict=True)]
+    return [*held, *stacked]
 
 
 def owned(value: Any) -> Any:

@@ -283,6 +283,7 @@ getitem: Any = register(
         infer=_getitem_infer,
         transpose=_getitem_transpose,
         batch=_getitem_batch,
+        moving="index_at",
         latex=r"{0}_{{[{key}]}}",
         cost=_no_work,
         aliases=True,
@@ -412,6 +413,7 @@ setitem: Any = register(
         infer=_setitem_infer,
         transpose=_setitem_transpose,
         batch=lambda *args: _scatter_batch(setitem)(*args),
+        moving="assign_at",
         latex=r"{0}\big|_{{[{key}]={1}}}",
         cost=_no_work,
         points=(
@@ -479,6 +481,7 @@ index_add: Any = register(
         infer=_setitem_infer,
         transpose=_add_transpose,
         batch=lambda *args: _scatter_batch(index_add)(*args),
+        moving="add_at",
         latex=r"{0}\big|_{{[{key}]\mathrel{{+}}={1}}}",
         cost=lambda types, params, outs: Cost(types[1].size),
         points=(

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.build import Builder, Value, expanded
+from chainrule.build import Builder, Value
+from chainrule.expand import expanded
 from chainrule.program import Literal, Operand, Program, Var, array_type
 from chainrule.rule import Elementwise
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.build import Builder, Value, expanded
+from chainrule.build import Builder, Value
 from chainrule.errors import NotDifferentiable
+from chainrule.expand import expanded
 from chainrule.program import Literal, Operand, Program, Step, Var
 from chainrule.rule import Discrete, Elementwise, Gather, Index, Opaque, Undefined
 from chainrule.source import excerpt
