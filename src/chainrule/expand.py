@@ -20,17 +20,13 @@ def loop_rule() -> Loop:
     raise AssertionError
 
 
-def _all(step: Step) -> bool:
-    return True
-
-
-def expanded(program: Program, chosen: Callable[[Step], bool] = _all) -> Program:
-    """The program with the chosen steps that hold programs written out; itself where there are none.
+def expanded(program: Program, chosen: Callable[[Step], bool] | None = None) -> Program:
+    """The program with the steps that hold programs (the chosen ones) written out; itself where there are none.
 
     What iterations take and leave is passed on entry by entry, so that nothing stays of the arrays that a loop is given
     and gives, unless another step reads them whole.
     """
-    while any(isinstance(step.rule, Control) and chosen(step) for step in program.steps):
+    while any(isinstance(step.rule, Control) and (chosen is None or chosen(step)) for step in program.steps):
         program = _Expansion(program, chosen).made()
     return program
 
@@ -38,7 +34,7 @@ def expanded(program: Program, chosen: Callable[[Step], bool] = _all) -> Program
 class _Expansion:
     """One pass, which writes out the outermost of the held programs."""
 
-    def __init__(self, program: Program, chosen: Callable[[Step], bool]) -> None:
+    def __init__(self, program: Program, chosen: Callable[[Step], bool] | None) -> None:
         self.program = program
         self.chosen = chosen
         self.loop = loop_rule()
@@ -86,7 +82,7 @@ class _Expansion:
 
     def step(self, step: Step) -> None:
         rule: Rule = step.rule
-        if isinstance(rule, Control) and self.chosen(step):
+        if isinstance(rule, Control) and (self.chosen is None or self.chosen(step)):
             results = rule.expand(self.builder, [self.argument(one) for one in step.inputs], step.params)
             for var, result in zip(step.outputs, results, strict=True):
                 self.env[var] = result if isinstance(result, list) else self.builder.operand(result)
