@@ -49,6 +49,7 @@ MAY_IMPORT = {
             ".source",
             ".program",
             ".build",
+            ".expand",
             ".arguments",
             ".operators",
             ".transforms",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arguments import Point
-from chainrule.build import expanded
+from chainrule.expand import expanded
 from chainrule.program import Literal, Program, Step, Var
 from chainrule.provider import Tape, TapeStep
 from chainrule.source import place

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.build import expanded
+from chainrule.expand import expanded
 from chainrule.program import Literal, Operand, Program, Step, Var
 from chainrule.transforms.backprop import adjoints_of_all, backprop
 from chainrule.transforms.simplify import simplify
