@@ -10,7 +10,7 @@ PIP_INSTALL := -m pip install --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env tour test lint types format test-interop docs bench clean python
+.PHONY: help env tour gallery test lint types format test-interop docs bench clean python
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ env: $(VENV)/.stamp ## make .venv with the library and all that its development 
 
 tour: env ## a guided tour of the library, written to build/tour
 	$(VENV)/bin/chainrule tour --out build/tour
+
+gallery: env ## derivations of ten functions, each a page, in docs/gallery/pages
+	$(VENV)/bin/python docs/gallery
 
 test: lint types ## lint, types, and every test that needs no other framework
 	$(VENV)/bin/python -m pytest -n $(PYTEST_WORKERS) --timeout=600 $(PYTEST_FLAGS)
@@ -37,7 +40,7 @@ format: env ## rewrite the files as lint wants them
 test-interop: $(INTEROP)/.stamp ## the tests with PyTorch, JAX and Dask, in an environment of their own
 	$(INTEROP)/bin/python -m pytest -m interop --timeout=600 $(PYTEST_FLAGS) tests/interop
 
-docs: env ## build the documentation into build/site; any warning is an error
+docs: env gallery ## build the documentation into build/site; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 bench: env ## side by side with peers, in one run
