@@ -137,7 +137,7 @@ def test_the_licence_is_whole() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-TARGETS = {"bench", "clean", "docs", "env", "format", "gallery", "help", "lint", "test", "test-interop", "tour", "types"}
+TARGETS = set("bench clean docs env format gallery help lint test test-interop tour types".split())
 
 
 def test_the_makefile_has_its_targets_and_says_what_each_does() -> None:
