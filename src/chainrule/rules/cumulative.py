@@ -46,6 +46,7 @@ def _cumsum_value(x: Any, axis: int, reverse: bool) -> Any:
 cumsum: Any = register(
     Gather(
         name="cumsum",
+        native="scan add",
         value=_cumsum_value,
         params=("axis", "reverse"),
         infer=lambda types, params: (types[0].shape, np.add.accumulate(np.empty(0, types[0].dtype)).dtype),
@@ -109,6 +110,7 @@ def _recurrence_pullback(g: Any, s: Any, arguments: Any, params: Any, wanted: An
 linear_recurrence: Any = register(
     Opaque(
         name="linear_recurrence",
+        native="recurrence",
         value=_recurrence_value,
         params=("axis", "reverse"),
         infer=_recurrence_infer,
@@ -169,6 +171,7 @@ def _cumprod_pullback(g: Any, y: Any, arguments: Any, params: Any, wanted: Any) 
 cumprod: Any = register(
     Opaque(
         name="cumprod",
+        native="scan multiply",
         value=_cumprod_value,
         params=("axis", "reverse", "exclusive"),
         infer=_cumprod_infer,

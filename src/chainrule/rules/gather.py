@@ -114,6 +114,24 @@ def _index_axes_at(template: tuple[Any, ...], ndim: int) -> int:
     return place
 
 
+def _holes(whole: Any, params: Any) -> Any:
+    (template,) = params
+    key, holes = _decoded(template)
+    axes, axis = [], 0
+    for place, one in enumerate(template):
+        if place in holes:
+            axes.append((whole.strides[axis], whole.shape[axis]))
+        axis += whole.ndim - sum(other not in (None, "...") for other in template) if one == "..." else one is not None
+    still = tuple(0 if place in holes else one for place, one in enumerate(key))
+    return whole[still if "..." in template else (*still, ...)], axes, _index_axes_at(template, whole.ndim)
+
+
+def _lands(whole: Any, k: int, types: Any, params: Any) -> Any:
+    if len(types) > 2:
+        return None
+    return whole if k == 0 else _indexed_layout(whole, (), params)
+
+
 def _widened(arrays: Sequence[Any], batched: Sequence[bool], size: int) -> tuple[list[Any], Any, int]:
     """Index arrays of one batch that broadcast together, the numbers of the examples, and the rank of one example's."""
     depth = max(np.ndim(one) - yes for one, yes in zip(arrays, batched, strict=True))
@@ -280,6 +298,7 @@ getitem: Any = register(
         value=lambda x, *rest: (x if hasattr(x, "dtype") else np.asarray(x))[decode(rest[-1], rest[:-1])],
         params=("key",),
         linear=(0,),
+        holes=_holes,
         infer=_getitem_infer,
         transpose=_getitem_transpose,
         batch=_getitem_batch,
@@ -410,6 +429,8 @@ setitem: Any = register(
         update=_setitem_update,
         params=("key",),
         linear=(0, 1),
+        lands=_lands,
+        holes=_holes,
         infer=_setitem_infer,
         transpose=_setitem_transpose,
         batch=lambda *args: _scatter_batch(setitem)(*args),
@@ -478,6 +499,8 @@ index_add: Any = register(
         update=_add_update,
         params=("key",),
         linear=(0, 1),
+        lands=_lands,
+        holes=_holes,
         infer=_setitem_infer,
         transpose=_add_transpose,
         batch=lambda *args: _scatter_batch(index_add)(*args),
@@ -563,6 +586,12 @@ def _concatenate_transpose(k: int, g: Any, types: Any, arguments: Any, params: A
     return part if part.dtype == types[k].dtype else part.astype(types[k].dtype)
 
 
+def _concatenated_at(whole: Any, k: int, types: Any, params: Any) -> Any:
+    (axis,) = params
+    start = sum(one.shape[axis] for one in types[:k])
+    return whole[(*(slice(None),) * axis, slice(start, start + types[k].shape[axis]))]
+
+
 def _all_batched(batched: Any, size: int, arguments: Any) -> list[Any]:
     return [
         one if yes else np.broadcast_to(one, (size, *np.shape(one)))
@@ -577,6 +606,7 @@ concatenate: Any = register(
         params=("axis",),
         infer=_concatenate_infer,
         transpose=_concatenate_transpose,
+        lands=_concatenated_at,
         batch=lambda batched, size, arguments, params: apply(
             concatenate, _all_batched(batched, size, arguments), (params[0] + 1,)
         ),
@@ -617,6 +647,7 @@ stack: Any = register(
         params=("axis",),
         infer=_stack_infer,
         transpose=_stack_transpose,
+        lands=lambda whole, k, types, params: whole[(*(slice(None),) * params[0], k, ...)],
         batch=lambda batched, size, arguments, params: apply(
             stack, _all_batched(batched, size, arguments), (params[0] + 1,)
         ),

@@ -151,6 +151,7 @@ def _reduced(reduce: Any) -> Any:
 prod: Any = register(
     Opaque(
         name="prod",
+        native="reduce multiply",
         value=lambda x, axes: np.multiply.reduce(x, axis=axes),
         params=("axes",),
         infer=_reduced(np.multiply),
@@ -201,6 +202,7 @@ def _tie_weights_value(x: Any, y: Any, axes: tuple[int, ...]) -> Any:
 tie_weights: Any = register(
     Discrete(
         name="tie_weights",
+        native="tie_weights",
         value=_tie_weights_value,
         params=("axes",),
         infer=lambda types, params: (types[0].shape, types[0].dtype),
@@ -228,6 +230,7 @@ def _extreme(name: str, ufunc: Any) -> Any:
         Opaque(
             name=name,
             value=lambda x, axes: ufunc.reduce(x, axis=axes),
+            native=f"reduce {ufunc.__name__}",
             params=("axes",),
             infer=_reduced(ufunc),
             forward=_extreme_forward,

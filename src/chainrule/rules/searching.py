@@ -225,11 +225,12 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
 # --- truth ----------------------------------------------------------------------------------------------------------
 
 
-def _truth_of(name: str, function: Any) -> Any:
+def _truth_of(name: str, function: Any, native: str) -> Any:
     return register(
         Discrete(
             name=name,
             value=lambda x, axes: function(x, axis=axes),
+            native=native,
             params=("axes",),
             infer=lambda types, params: (
                 tuple(extent for place, extent in enumerate(types[0].shape) if place not in params[0]),
@@ -245,8 +246,8 @@ def _truth_of(name: str, function: Any) -> Any:
     )
 
 
-_any = _truth_of("any", np.any)
-_all = _truth_of("all", np.all)
+_any = _truth_of("any", np.any, "reduce or")
+_all = _truth_of("all", np.all, "reduce and")
 
 
 def _is_given(argument: Any) -> bool:
