@@ -109,9 +109,11 @@ class Rule:
     #: Of a rule that reads numbers of iterations: what it is when they are literals. ``settle(operands, params)`` gives
     #: the static ``(rule, operands, params)``, or a bare number; None where a number is not known.
     settle: Callable[..., Any] | None = None
+    #: What compiled code does, by a name that ``chainrule.native`` knows: ``"reduce maximum"``, ``"scan add"``. Where
+    #: it knows none it asks Python for ``value``.
+    native: str = ""
     #: What compiled code does, by a name that ``chainrule.native`` knows: ``"reduce maximum"``, ``"scan add"``. Where it
     #: knows none it asks Python for ``value``.
-    native: str = ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} rule {self.name}>"
@@ -180,12 +182,12 @@ class Gather(Rule):
     linear: tuple[int, ...] | None = None
     #: True where the result is the first argument plus something, so that a sum of such results is one chain.
     adds: bool = False
-    #: ``lands(whole, k, types, params)``: the part of the result, as a view of ``whole``, that argument ``k`` is put in,
-    #: broadcast: later arguments over earlier ones, or added to them if ``adds``. None where only values can tell.
+    #: ``lands(whole, k, types, params)``: the part of the result, as a view of ``whole``, that argument ``k`` is put
+    #: in, broadcast: later arguments over earlier ones, or added to them if ``adds``. None where only values can tell.
     lands: Callable[..., Any] | None = None
-    #: ``holes(whole, params)`` of an index by integer arrays: the part of the indexed array, as a view of ``whole``, that
-    #: is met when every index is 0; the ``(stride, extent)`` of the axis that each index array goes along; the axis of
-    #: the part at which the axes of the index arrays stand in the result.
+    #: ``holes(whole, params)`` of an index by integer arrays: the part of the indexed array, as a view of ``whole``,
+    #: that is met when every index is 0; the ``(stride, extent)`` of the axis that each index array goes along; the
+    #: axis of the part at which the axes of the index arrays stand in the result.
     holes: Callable[..., Any] | None = None
 
 
