@@ -112,8 +112,6 @@ class Rule:
     #: What compiled code does, by a name that ``chainrule.native`` knows: ``"reduce maximum"``, ``"scan add"``. Where
     #: it knows none it asks Python for ``value``.
     native: str = ""
-    #: What compiled code does, by a name that ``chainrule.native`` knows: ``"reduce maximum"``, ``"scan add"``. Where it
-    #: knows none it asks Python for ``value``.
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} rule {self.name}>"
