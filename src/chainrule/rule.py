@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "FUNCTIONS",
+    "IDENTITIES",
     "LAZY",
     "RULES",
     "UFUNCS",
@@ -112,6 +113,14 @@ class Rule:
     #: What compiled code does, by a name that ``chainrule.native`` knows: ``"reduce maximum"``, ``"scan add"``. Where
     #: it knows none it asks Python for ``value``.
     native: str = ""
+    #: How tightly the LaTeX binds: 12 a name, 10 a function or fraction, 8 a power, 6 a product, 4 a sum, 3 a relation.
+    binds: int = 10
+    #: The LaTeX between two arrays, where that differs (a product of numbers, and entry by entry).
+    entrywise: str = ""
+    #: What readers call it, where that is not its name (``matrix product``).
+    words: str = ""
+    #: What it is in the algebra of real numbers (``times``, ``over``, ``plus``...), for identities that are read.
+    algebra: str = ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} rule {self.name}>"
@@ -131,7 +140,6 @@ class Elementwise(Rule):
     partials: tuple[Partial, ...]
     native: str
     domain: tuple[tuple[float, float], ...]
-    binds: int = 10
     dtype: Callable[[Sequence[Any]], Any] | None = None
     selects: bool = False
     #: True where a partial is infinite or NaN at some finite arguments (sqrt at 0), or a function of the arguments that
@@ -253,6 +261,9 @@ RULES: dict[str, Rule] = {}
 UFUNCS: dict[Any, Elementwise] = {}
 #: NumPy's, SciPy's and Python's functions -> code with their signature, written with functions that have a rule.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+
+#: Pairs of functions of numbers that are equal for all reals: the second one is plainer to read.
+IDENTITIES: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
 
 
 def register(rule: Any, *functions: Any) -> Any:

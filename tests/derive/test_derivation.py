@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 
 import chainrule as cr
 from chainrule.derive import Derivation, derive
+from chainrule.derive.writing import entry, written
+from chainrule.rule import IDENTITIES, load_module
+
+load_module("scipy.special")
 
 
 def network(p: Any, X: Any, Y: Any) -> Any:
@@ -65,6 +70,35 @@ def test_an_adjoint_is_the_sum_of_its_contributions(told: Derivation) -> None:
     assert last is not None
     assert last.seed
     assert last.value == 1.0
+
+
+def test_the_formulas_read_like_mathematics(told: Derivation) -> None:
+    lines = {item.name: item for item in told.walk()}
+    h = lines["h"]
+    assert h.expr is not None
+    assert written(h.expr) == "tanh(v1)"
+    assert [written(one.expr) for one in h.partials if one.expr] == ["1 − h²"]
+    adjoint = lines["v1"].adjoint
+    assert adjoint is not None
+    assert [written(one.expr) for one in adjoint.contributions if one.expr] == ["dh ⊙ (1 − h²)"]
+    weights = told.inputs[0].adjoint
+    assert weights is not None
+    (only,) = weights.contributions
+    assert only.expr is not None
+    assert written(only.expr) == "Xᵀ dv1"
+    assert written(only.expr, "latex") == r"X^{\mathsf{T}}\,\mathrm{d}v_{1}"
+    assert entry(only.expr) == "Σₖ X[k,i]·dv1[k,j]"
+
+
+@pytest.mark.parametrize("number", range(len(IDENTITIES)))
+def test_an_identity_for_readers_holds_for_real_numbers(number: int) -> None:
+    before, after = IDENTITIES[number]
+    count = before.__code__.co_argcount
+    for _ in range(20):
+        at = np.random.default_rng(number).uniform(-2, 2, count)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            np.testing.assert_allclose(before(*at), after(*at), rtol=1e-12)
 
 
 def test_a_container_is_not_a_gradient() -> None:

@@ -164,7 +164,7 @@ class Block:
         if self._pulled is None and self.wrt and any(var in self.story.evidence.adjoints for var in self.makes):
             story, evidence = self.story, self.story.evidence
             wrt = differentiable(self.piece, self.wrt)
-            self._pulled = pulled_back(self.piece, wrt, story.leaf, story.adjoint_leaf, tidy=tidy)
+            self._pulled = pulled_back(self.piece, wrt, story.leaf, story.adjoint_leaf, tidy=self.tidied)
             self._verdicts = pullback_agrees(
                 self.piece, self._pulled.program, wrt, evidence.values.__getitem__, f"{self.label}"
             )
@@ -174,6 +174,16 @@ class Block:
                 results = self._pulled.program.run([*given, *seeds])
             self._contributed = dict(zip(wrt, results, strict=True))
         return self._pulled
+
+    def tidied(self, expr: Expr) -> Expr:
+        """The expression after real identities, with this block's own results by their names."""
+        known: dict[Var, Expr] = {self.piece.inner[one]: self.story.leaf(one) for one in self.piece.reads}
+        results = {}
+        for var in self.makes:
+            made = expression_of(self.piece.program, self.piece.inner[var], known)
+            if made is not None:
+                results[made] = self.story.leaf(var)
+        return tidy(expr, results)
 
     def _seed(self, var: Var) -> Any:
         found = self.story.evidence.adjoints.get(var)
@@ -266,8 +276,11 @@ class Block:
         """The partials of an elementwise step: its pullback, entry by entry, of an adjoint of 1."""
         story = self.story
         scalar = _scalar_piece(self.piece, self.steps[0])
+        inner: dict[Var, Expr] = {scalar.inner[var]: Leaf((), story.names[var]) for var in self.piece.reads}
+        whole = expression_of(scalar.program, scalar.inner[self.makes[0]], inner)
+        known = {} if whole is None else {whole: Leaf((), story.names[self.makes[0]])}
         return [
-            None if expr is None else tidy(expr)
+            None if expr is None else tidy(expr, known)
             for expr in scalar_partials(scalar, wrt, lambda var: Leaf((), story.names[var]))
         ]
 

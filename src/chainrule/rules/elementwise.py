@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import NoRule
-from chainrule.rule import FUNCTIONS, UFUNCS, Cost, Elementwise, Undefined, apply, implements, register
+from chainrule.rule import FUNCTIONS, IDENTITIES, UFUNCS, Cost, Elementwise, Undefined, apply, implements, register
 from chainrule.rules.arguments import array_of, is_recorded, refuse
 
 __all__ = ["cast_rule", "dtype_by_trial", "in_parts", "is_number", "logistic"]
@@ -73,26 +73,36 @@ _ufunc: Any
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------
 
-binary(np.add, 1, 1, latex="{0} + {1}", cost=ARITHMETIC, binds=4, neutral=(-0.0, -0.0))
-binary(np.subtract, 1, -1, latex="{0} - {1}", cost=ARITHMETIC, binds=4, neutral=(None, 0.0))
+binary(
+    np.add, 1, 1,
+    latex="{0} + {1}", cost=ARITHMETIC, binds=4, neutral=(-0.0, -0.0), words="sum of two", algebra="plus",
+)  # fmt: skip
+binary(
+    np.subtract, 1, -1,
+    latex="{0} - {1}", cost=ARITHMETIC, binds=4, neutral=(None, 0.0), words="difference", algebra="minus",
+)  # fmt: skip
 binary(
     np.multiply, lambda y, a, b: b, lambda y, a, b: a,
     latex=r"{0}\,{1}", cost=ARITHMETIC, binds=6, neutral=(1.0, 1.0),
+    entrywise=r"{0} \odot {1}", words="product", algebra="times",
 )  # fmt: skip
 binary(
     np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -y / b,
     latex=r"\frac{{{0}}}{{{1}}}", cost=ARITHMETIC, domain=(REALS, POSITIVE), singular=True, neutral=(None, 1.0),
-    convention="a / 0 has infinite or NaN derivatives, as IEEE 754 has it",
+    convention="a / 0 has infinite or NaN derivatives, as IEEE 754 has it", words="quotient", algebra="over",
 )  # fmt: skip
-unary(np.negative, -1, latex="-{0}", cost=ARITHMETIC, binds=5, involution=True)
-unary(np.positive, 1, latex="{0}", cost=Cost(0))
+unary(
+    np.negative, -1,
+    latex="-{0}", cost=ARITHMETIC, binds=5, involution=True, words="change of sign", algebra="opposite",
+)  # fmt: skip
+unary(np.positive, 1, latex="{0}", cost=Cost(0), algebra="itself")
 unary(np.conjugate, 1, latex=r"\overline{{{0}}}", cost=Cost(0))
 unary(
     np.reciprocal, lambda y, x: -(y * y),
     latex=r"\frac{{1}}{{{0}}}", cost=ARITHMETIC, domain=POSITIVE, singular=True,
-    convention="the derivative at 0 is -inf",
+    convention="the derivative at 0 is -inf", algebra="inverse",
 )  # fmt: skip
-unary(np.square, lambda y, x: 2 * x, latex="{0}^{{2}}", cost=ARITHMETIC, binds=8)
+unary(np.square, lambda y, x: 2 * x, latex="{0}^{{2}}", cost=ARITHMETIC, binds=8, algebra="squared")
 unary(
     np.absolute, lambda y, x: np.sign(x), latex=r"\left|{0}\right|", cost=ARITHMETIC,
     convention="the derivative of |x| at 0 is 0, which is the middle of its subgradients",
@@ -106,6 +116,8 @@ unary(np.degrees, 180.0 / np.pi, latex=r"\frac{{180}}{{\pi}}\,{0}", cost=ARITHME
 unary(np.rad2deg, 180.0 / np.pi, latex=r"\frac{{180}}{{\pi}}\,{0}", cost=ARITHMETIC, binds=6)
 unary(np.radians, np.pi / 180.0, latex=r"\frac{{\pi}}{{180}}\,{0}", cost=ARITHMETIC, binds=6)
 unary(np.deg2rad, np.pi / 180.0, latex=r"\frac{{\pi}}{{180}}\,{0}", cost=ARITHMETIC, binds=6)
+
+IDENTITIES.append((lambda a: (1 - a) * (1 + a), lambda a: 1 - np.square(a)))
 
 # --- powers and roots -----------------------------------------------------------------------------------------------
 
@@ -134,7 +146,7 @@ def _power_in_exponent(y: Any, a: Any, b: Any) -> Any:
 
 binary(
     np.power, _power_in_base, _power_in_exponent,
-    latex="{{{0}}}^{{{1}}}", cost=CALL, domain=(POSITIVE, (-4.0, 4.0)), binds=8, neutral=(None, 1.0),
+    latex="{{{0}}}^{{{1}}}", cost=CALL, domain=(POSITIVE, (-4.0, 4.0)), binds=8, neutral=(None, 1.0), algebra="power",
     singular=lambda a, b: not (is_number(b) and b >= 1),
     convention=(
         "x**0 has derivative 0 in x everywhere, x = 0 included; 0**b has derivative 0 in b for b > 0, else -inf; "
@@ -163,6 +175,9 @@ binary(
 
 # --- exponential and logarithm --------------------------------------------------------------------------------------
 
+IDENTITIES.append((lambda a: np.hypot(a, 1.0), lambda a: np.sqrt(1 + np.square(a))))
+IDENTITIES.append((lambda a, b: np.square(np.hypot(a, b)), lambda a, b: np.square(a) + np.square(b)))
+
 
 def _logistic(x: Any) -> Any:
     small = np.exp(-np.abs(x))
@@ -177,6 +192,7 @@ logistic: Any = register(
         native="logistic", latex=r"\sigma({0})", cost=Cost(3, 1), domain=(REALS,), dtype=dtype_by_trial(_logistic),
     )
 )  # fmt: skip
+IDENTITIES.append((lambda a: apply(logistic, (-a,)), lambda a: 1 - apply(logistic, (a,))))
 
 
 def _log_of_sum(scale: float) -> tuple[Any, Any]:
@@ -243,6 +259,7 @@ unary(np.sinh, lambda y, x: np.cosh(x), latex=r"\sinh {0}", cost=CALL)
 unary(np.cosh, lambda y, x: np.sinh(x), latex=r"\cosh {0}", cost=CALL)
 # 1 - tanh(x)**2 is 0 in floating point from x = 20 on; the truth is 1.7e-17.
 unary(np.tanh, lambda y, x: np.square(1 / np.cosh(x)), latex=r"\tanh {0}", cost=CALL)
+IDENTITIES.append((lambda a: np.square(1 / np.cosh(a)), lambda a: 1 - np.square(np.tanh(a))))
 unary(np.arcsinh, lambda y, x: 1 / np.hypot(x, 1.0), latex=r"\operatorname{{arsinh}} {0}", cost=CALL)
 unary(
     np.arccosh, lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),
@@ -342,7 +359,11 @@ for _ufunc, _latex in (
     (np.equal, "="), (np.not_equal, r"\ne"), (np.less, "<"), (np.less_equal, r"\le"), (np.greater, ">"),
     (np.greater_equal, r"\ge"),
 ):  # fmt: skip
-    binary(_ufunc, 0, 0, latex="{0} " + _latex + " {1}", cost=ARITHMETIC, binds=3, convention=FLAT)
+    binary(
+        _ufunc, 0, 0,
+        latex="{0} " + _latex + " {1}", cost=ARITHMETIC, binds=3, convention=FLAT,
+        algebra="differs" if _ufunc is np.not_equal else "",
+    )  # fmt: skip
 for _ufunc, _latex in ((np.logical_and, r"\land"), (np.logical_or, r"\lor"), (np.logical_xor, r"\oplus")):
     binary(_ufunc, 0, 0, latex="{0} " + _latex + " {1}", cost=ARITHMETIC, binds=2, convention=FLAT)
 unary(np.logical_not, 0, latex=r"\lnot {0}", cost=ARITHMETIC, convention=FLAT)
@@ -498,7 +519,7 @@ def _cast_rule(dtype: np.dtype[Any]) -> Any:
         Elementwise(
             name=f"as_{dtype.name}", value=lambda x: np.asarray(x).astype(dtype)[()], nin=1,
             partials=(1 if floats else 0,), native="cast", latex="{0}" if floats else r"\operatorname{{int}} {0}",
-            cost=ARITHMETIC, domain=((-100.0, 100.0),), dtype=lambda kinds: dtype,
+            cost=ARITHMETIC, domain=((-100.0, 100.0),), dtype=lambda kinds: dtype, algebra="itself" if floats else "",
             convention="" if floats else FLAT,
         )
     )  # fmt: skip

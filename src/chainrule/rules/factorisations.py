@@ -480,6 +480,7 @@ pinv: Any = register(
         pullback=_pinv_pullback,
         batch=_unbatched(lambda: pinv),
         latex=r"{0}^{{+}}",
+        binds=8,
         cost=_cubic(24),
         convention="the derivative among matrices of the same rank",
         points=((("3,3 regular",), (1e-15,)), (("4,2",), (1e-15,)), (("2,2,4",), (1e-15,))),

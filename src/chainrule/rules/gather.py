@@ -235,6 +235,8 @@ contiguous: Any = register(
         transpose=lambda k, g, types, arguments, params: g,
         batch=lambda batched, size, arguments, params: arguments[0],
         latex="{0}",
+        binds=12,
+        algebra="itself",
         cost=_no_work,
         aliases=True,
         points=((("3,4",), ("C",)), (("3,4",), ("F",))),
@@ -304,6 +306,8 @@ getitem: Any = register(
         batch=_getitem_batch,
         moving="index_at",
         latex=r"{0}_{{[{key}]}}",
+        binds=12,
+        words="selection of entries",
         cost=_no_work,
         aliases=True,
         points=(
@@ -436,6 +440,7 @@ setitem: Any = register(
         batch=lambda *args: _scatter_batch(setitem)(*args),
         moving="assign_at",
         latex=r"{0}\big|_{{[{key}]={1}}}",
+        words="writing of entries",
         cost=_no_work,
         points=(
             (("5", "3"), (("1:4",),)),

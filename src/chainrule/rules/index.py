@@ -42,6 +42,7 @@ sum_: Any = register(
         contract=lambda *args: contract(*args),
         batch=lambda batched, size, arguments, params: apply(sum_, arguments, (tuple(axis + 1 for axis in params[0]),)),
         latex=r"\sum_{{{axes}}} {0}",
+        binds=6,
         cost=lambda types, params, outs: Cost(types[0].size),
         points=((("4",), ((0,),)), (("3,4",), ((1,),)), (("2,3,4",), ((0, 2),)), (("0,3",), ((0,),))),
     )
@@ -68,6 +69,7 @@ transpose: Any = register(
             transpose, arguments, ((0, *(axis + 1 for axis in params[0])),)
         ),
         latex=r"{0}^{{\mathsf T}}",
+        binds=8,
         cost=lambda types, params, outs: Cost(0),
         aliases=True,
         points=((("3,4",), ((1, 0),)), (("2,3,4",), ((2, 0, 1),))),
@@ -115,6 +117,8 @@ broadcast_to: Any = register(
         contract=lambda *args: contract(*args),
         batch=_broadcast_batch,
         latex=r"{0}\,\mathbf 1_{{{shape}}}",
+        binds=6,
+        words="spreading",
         cost=lambda types, params, outs: Cost(0),
         aliases=True,
         points=((("",), ((3,),)), (("3,1",), ((2, 3, 4),)), (("4",), ((0, 4),))),
@@ -203,6 +207,8 @@ matmul: Any = register(
         contract=_matmul_contract,
         batch=_matmul_batch,
         latex=r"{0}\,{1}",
+        binds=6,
+        words="matrix product",
         cost=lambda types, params, outs: _contraction_cost(types, _matmul_letters(types, params)),
         points=(
             (("3", "3"), ()), (("2,3", "3"), ()), (("3", "3,2"), ()), (("2,3", "3,4"), ()),

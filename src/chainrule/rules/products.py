@@ -440,6 +440,7 @@ convolution: Any = register(
         pullback=_convolve_pullback,
         batch=lambda batched, size, arguments, params: apply(convolution, in_batch(batched, size, arguments), params),
         latex=r"{0} * {1}",
+        binds=6,
         cost=lambda types, params, outs: Cost(2 * outs[0].size * min(types[0].shape[-1], types[1].shape[-1])),
         points=(
             (("5", "3"), ("full",)),

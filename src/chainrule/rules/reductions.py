@@ -159,6 +159,7 @@ prod: Any = register(
         pullback=_prod_pullback,
         batch=_along_more(lambda: prod),
         latex=r"\prod_{{{axes}}} {0}",
+        binds=6,
         cost=lambda types, params, outs: Cost(types[0].size),
         convention="factors of zero are exact: the derivative is the product of the other factors",
         points=(

@@ -247,6 +247,7 @@ expm: Any = register(
         pullback=lambda g, y, arguments, params, wanted: (_expm_change(transposed(arguments[0]), g),),
         batch=lambda batched, size, arguments, params: apply(expm, arguments),
         latex=r"e^{{{0}}}",
+        binds=8,
         # Some ten products of matrices and a solve (Al-Mohy and Higham, 2009).
         cost=lambda types, params, outs: Cost(20 * types[0].size * types[0].shape[-1]),
         points=((("3,3",), ()), (("2,2,2",), ())),

@@ -13,7 +13,18 @@ import numpy as np
 from scipy import special
 
 from chainrule.errors import NoRule
-from chainrule.rule import FUNCTIONS, RULES, UFUNCS, Cost, Elementwise, Undefined, apply, implements, register
+from chainrule.rule import (
+    FUNCTIONS,
+    IDENTITIES,
+    RULES,
+    UFUNCS,
+    Cost,
+    Elementwise,
+    Undefined,
+    apply,
+    implements,
+    register,
+)
 from chainrule.rules.arguments import array_of
 from chainrule.rules.elementwise import dtype_by_trial, in_parts
 
@@ -102,6 +113,7 @@ function(
     special.logit, lambda y, x: 1 / (x * (1 - x)),
     latex=r"\operatorname{{logit}} {0}", domain=(UNIT,), singular=True, convention="the derivative at 0 and 1 is inf",
 )  # fmt: skip
+IDENTITIES.append((lambda a: special.expit(-a), lambda a: 1 - special.expit(a)))
 function(special.log_expit, lambda y, x: special.expit(-x), latex=r"\log \sigma({0})")
 function(
     special.xlogy,
