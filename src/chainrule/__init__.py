@@ -13,6 +13,7 @@ from chainrule.errors import (
     ShapeError,
     TraceError,
 )
+from chainrule.export import to_numpy
 from chainrule.operators import grad, hessian, hvp, jacobian, jvp, stop_gradient, trace, value_and_grad, vjp, vmap
 from chainrule.primitive import primitive
 from chainrule.program import Program
@@ -47,6 +48,7 @@ __all__ = [
     "numerical",
     "primitive",
     "stop_gradient",
+    "to_numpy",
     "trace",
     "value_and_grad",
     "vjp",

@@ -111,7 +111,7 @@ class Rule:
     #: the static ``(rule, operands, params)``, or a bare number; None where a number is not known.
     settle: Callable[..., Any] | None = None
     #: What compiled code does, by a name that ``chainrule.native`` knows: ``"reduce maximum"``, ``"scan add"``. Where
-    #: it knows none it asks Python for ``value``.
+    #: it knows none it asks Python for ``value``. The C that ``chainrule.derive`` writes goes by the same names.
     native: str = ""
     #: How tightly the LaTeX binds: 12 a name, 10 a function or fraction, 8 a power, 6 a product, 4 a sum, 3 a relation.
     binds: int = 10
@@ -121,6 +121,12 @@ class Rule:
     words: str = ""
     #: What it is in the algebra of real numbers (``times``, ``over``, ``plus``...), for identities that are read.
     algebra: str = ""
+    #: How it is written in plain NumPy: a Python expression with ``{0}``, ``{1}``... for the arguments, ``{*}`` for all
+    #: of them and ``{name}`` for the parameters, or code ``(types, params, numbers)`` that gives such an expression;
+    #: ``numbers`` are the arguments that are bare numbers, and None for the others. Of a rule with ``update`` it is a
+    #: statement that overwrites ``{0}``; ``{call:f}`` is the function f of the rule's own module, which is printed too.
+    #: Empty: ``value`` is called, a function of NumPy or SciPy by its name.
+    source: Any = ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} rule {self.name}>"

@@ -11,6 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from chainrule.rule import Cost, Discrete, Gather, Opaque, apply, implements, register
 from chainrule.rules.arguments import array_of, cast, stored
 from chainrule.rules.gather import blank, getitem, index_add
+from chainrule.rules.index import axis_source
 from chainrule.rules.reductions import in_batch
 
 __all__ = ["cumprod", "cumsum", "linear_recurrence", "running_maximum", "running_minimum"]
@@ -27,6 +28,11 @@ def _shifted(x: Any, axis: int, reverse: bool) -> Any:
     before, behind = (":",) * axis + (":-1",), (":",) * axis + ("1:",)
     source, target = (behind, before) if reverse else (before, behind)
     return apply(index_add, (blank(x, x.shape, x.dtype), apply(getitem, (x,), (source,))), (target,))
+
+
+def _running_source(function: str, ndim: int, axis: int, reverse: bool) -> str:
+    flip = "[" + ":, " * axis + "::-1]" if reverse else ""
+    return f"{function}({{0}}{flip}{axis_source(ndim, (axis,))}){flip}"
 
 
 def _later(params: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -47,6 +53,7 @@ cumsum: Any = register(
     Gather(
         name="cumsum",
         native="scan add",
+        source=lambda types, params, numbers: _running_source("np.cumsum", types[0].ndim, *params),
         value=_cumsum_value,
         params=("axis", "reverse"),
         infer=lambda types, params: (types[0].shape, np.add.accumulate(np.empty(0, types[0].dtype)).dtype),
@@ -172,6 +179,9 @@ cumprod: Any = register(
     Opaque(
         name="cumprod",
         native="scan multiply",
+        source=lambda types, params, numbers: (
+            "" if params[2] else _running_source("np.cumprod", types[0].ndim, *params[:2])
+        ),
         value=_cumprod_value,
         params=("axis", "reverse", "exclusive"),
         infer=_cumprod_infer,
@@ -272,6 +282,7 @@ def _running_place(x: Any, axis: int, name: str) -> Any:
 running_place: Any = register(
     Discrete(
         name="running_place",
+        native="running_place",
         value=_running_place,
         params=("axis", "extreme"),
         infer=lambda types, params: (types[0].shape, np.dtype(np.intp)),

@@ -76,24 +76,28 @@ _ufunc: Any
 binary(
     np.add, 1, 1,
     latex="{0} + {1}", cost=ARITHMETIC, binds=4, neutral=(-0.0, -0.0), words="sum of two", algebra="plus",
+    source="{0} + {1}",
 )  # fmt: skip
 binary(
     np.subtract, 1, -1,
     latex="{0} - {1}", cost=ARITHMETIC, binds=4, neutral=(None, 0.0), words="difference", algebra="minus",
+    source="{0} - {1}",
 )  # fmt: skip
 binary(
     np.multiply, lambda y, a, b: b, lambda y, a, b: a,
     latex=r"{0}\,{1}", cost=ARITHMETIC, binds=6, neutral=(1.0, 1.0),
-    entrywise=r"{0} \odot {1}", words="product", algebra="times",
+    entrywise=r"{0} \odot {1}", words="product", algebra="times", source="{0} * {1}",
 )  # fmt: skip
 binary(
     np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -y / b,
     latex=r"\frac{{{0}}}{{{1}}}", cost=ARITHMETIC, domain=(REALS, POSITIVE), singular=True, neutral=(None, 1.0),
     convention="a / 0 has infinite or NaN derivatives, as IEEE 754 has it", words="quotient", algebra="over",
+    source="{0} / {1}",
 )  # fmt: skip
 unary(
     np.negative, -1,
     latex="-{0}", cost=ARITHMETIC, binds=5, involution=True, words="change of sign", algebra="opposite",
+    source="-{0}",
 )  # fmt: skip
 unary(np.positive, 1, latex="{0}", cost=Cost(0), algebra="itself")
 unary(np.conjugate, 1, latex=r"\overline{{{0}}}", cost=Cost(0))
@@ -102,7 +106,12 @@ unary(
     latex=r"\frac{{1}}{{{0}}}", cost=ARITHMETIC, domain=POSITIVE, singular=True,
     convention="the derivative at 0 is -inf", algebra="inverse",
 )  # fmt: skip
-unary(np.square, lambda y, x: 2 * x, latex="{0}^{{2}}", cost=ARITHMETIC, binds=8, algebra="squared")
+unary(
+    np.square, lambda y, x: 2 * x, latex="{0}^{{2}}", cost=ARITHMETIC, binds=8, algebra="squared",
+    source=lambda types, params, numbers: (
+        "{0}**2" if types[0].ndim and types[0].dtype.kind == "f" else "np.square({0})"
+    ),
+)  # fmt: skip
 unary(
     np.absolute, lambda y, x: np.sign(x), latex=r"\left|{0}\right|", cost=ARITHMETIC,
     convention="the derivative of |x| at 0 is 0, which is the middle of its subgradients",
@@ -144,9 +153,16 @@ def _power_in_exponent(y: Any, a: Any, b: Any) -> Any:
     return np.where((a == 0) & (b > 0), 0, y * logarithm)
 
 
+def _power_source(types: Any, params: Any, numbers: Any) -> str:
+    # The operator has short cuts for some exponents that round otherwise than the function.
+    cut = not types[0].ndim or not is_number(numbers[1]) or numbers[1] in (-1, 0, 0.5, 1, 2)
+    return "np.power({0}, {1})" if cut else "{0}**{1}"
+
+
 binary(
     np.power, _power_in_base, _power_in_exponent,
     latex="{{{0}}}^{{{1}}}", cost=CALL, domain=(POSITIVE, (-4.0, 4.0)), binds=8, neutral=(None, 1.0), algebra="power",
+    source=_power_source,
     singular=lambda a, b: not (is_number(b) and b >= 1),
     convention=(
         "x**0 has derivative 0 in x everywhere, x = 0 included; 0**b has derivative 0 in b for b > 0, else -inf; "
@@ -355,14 +371,14 @@ for _ufunc, _latex in (
     unary(_ufunc, 0, latex=_latex, cost=ARITHMETIC, convention=FLAT)
 for _ufunc in (np.isnan, np.isfinite, np.isinf, np.signbit):
     unary(_ufunc, 0, latex=r"\operatorname{{" + _ufunc.__name__ + "}} {0}", cost=ARITHMETIC, convention=FLAT)
-for _ufunc, _latex in (
-    (np.equal, "="), (np.not_equal, r"\ne"), (np.less, "<"), (np.less_equal, r"\le"), (np.greater, ">"),
-    (np.greater_equal, r"\ge"),
+for _ufunc, _latex, _source in (
+    (np.equal, "=", "=="), (np.not_equal, r"\ne", "!="), (np.less, "<", "<"), (np.less_equal, r"\le", "<="),
+    (np.greater, ">", ">"), (np.greater_equal, r"\ge", ">="),
 ):  # fmt: skip
     binary(
         _ufunc, 0, 0,
         latex="{0} " + _latex + " {1}", cost=ARITHMETIC, binds=3, convention=FLAT,
-        algebra="differs" if _ufunc is np.not_equal else "",
+        algebra="differs" if _ufunc is np.not_equal else "", source="{0} " + _source + " {1}",
     )  # fmt: skip
 for _ufunc, _latex in ((np.logical_and, r"\land"), (np.logical_or, r"\lor"), (np.logical_xor, r"\oplus")):
     binary(_ufunc, 0, 0, latex="{0} " + _latex + " {1}", cost=ARITHMETIC, binds=2, convention=FLAT)
@@ -379,6 +395,7 @@ unary(np.bitwise_count, 0, latex=r"\operatorname{{popcount}} {0}", cost=ARITHMET
 binary(
     np.floor_divide, 0, 0,
     latex=r"\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor", cost=ARITHMETIC, domain=(REALS, POSITIVE), convention=FLAT,
+    source="{0} // {1}",
 )  # fmt: skip
 
 
@@ -389,7 +406,7 @@ def _angle_value(x: Any) -> Any:
 _angle = register(
     Elementwise(
         name="angle", value=_angle_value, nin=1, partials=(0,), native="angle", latex=r"\arg {0}", cost=ARITHMETIC,
-        domain=(REALS,), dtype=dtype_by_trial(_angle_value), convention=FLAT,
+        domain=(REALS,), dtype=dtype_by_trial(_angle_value), convention=FLAT, source="np.angle({0})",
     )
 )  # fmt: skip
 
@@ -397,7 +414,7 @@ _angle = register(
 
 binary(
     np.remainder, 1, lambda y, a, b: -np.floor_divide(a, b),
-    latex=r"{0} \bmod {1}", cost=Cost(3), domain=(REALS, POSITIVE), binds=6, singular=True,
+    latex=r"{0} \bmod {1}", cost=Cost(3), source="{0} % {1}", domain=(REALS, POSITIVE), binds=6, singular=True,
     convention="at the jumps the derivative is that of the piece which the value belongs to",
 )  # fmt: skip
 binary(
@@ -426,17 +443,22 @@ binary(
 )  # fmt: skip
 
 
-def _part(name: str, value: Callable[..., Any], partial: Any, latex: str, native: str) -> Any:
+def _part(name: str, value: Callable[..., Any], partial: Any, latex: str, native: str, source: str) -> Any:
     return register(
         Elementwise(
             name=name, value=value, nin=1, partials=(partial,), native=native, latex=latex, cost=ARITHMETIC,
-            domain=(REALS,), dtype=dtype_by_trial(value),
+            domain=(REALS,), dtype=dtype_by_trial(value), source=source,
         )
     )  # fmt: skip
 
 
-_fraction = _part("fractional_part", lambda x: np.modf(x)[0], 1, r"\operatorname{{frac}} {0}", "fractional_part")
-_exponent = _part("binary_exponent", lambda x: np.frexp(x)[1], 0, r"\operatorname{{exponent}} {0}", "binary_exponent")
+_fraction = _part(
+    "fractional_part", lambda x: np.modf(x)[0], 1, r"\operatorname{{frac}} {0}", "fractional_part", "np.modf({0})[0]"
+)
+_exponent = _part(
+    "binary_exponent", lambda x: np.frexp(x)[1], 0, r"\operatorname{{exponent}} {0}", "binary_exponent",
+    "np.frexp({0})[1]",
+)  # fmt: skip
 
 # --- selection ------------------------------------------------------------------------------------------------------
 
@@ -494,7 +516,7 @@ _clip = register(
             lambda y, x, low, high: (x > high) | (low > high),
         ),
         native="clip", latex=r"\operatorname{{clip}}({0}, {1}, {2})", cost=Cost(2), domain=(REALS, REALS, REALS),
-        dtype=dtype_by_trial(_clip_value), selects=True,
+        dtype=dtype_by_trial(_clip_value), selects=True, source="np.clip({0}, {1}, {2})",
         convention="at a bound the derivative in x is 1 (the one from inside) and that in the bound is 0",
     )
 )  # fmt: skip
@@ -520,6 +542,9 @@ def _cast_rule(dtype: np.dtype[Any]) -> Any:
             name=f"as_{dtype.name}", value=lambda x: np.asarray(x).astype(dtype)[()], nin=1,
             partials=(1 if floats else 0,), native="cast", latex="{0}" if floats else r"\operatorname{{int}} {0}",
             cost=ARITHMETIC, domain=((-100.0, 100.0),), dtype=lambda kinds: dtype, algebra="itself" if floats else "",
+            source=lambda types, params, numbers: (
+                f"{{0}}.astype(np.{dtype.name})" if numbers[0] is None else f"np.{dtype.name}({{0}})"
+            ),
             convention="" if floats else FLAT,
         )
     )  # fmt: skip

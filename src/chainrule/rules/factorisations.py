@@ -112,6 +112,12 @@ cholesky: Any = register(
         name="cholesky",
         raises=True,
         value=lambda a, lower: np.linalg.cholesky(a) if lower else _upper_cholesky(a),
+        source=lambda types, params, numbers: (
+            "np.linalg.cholesky({0})"
+            if params[0]
+            else "np.swapaxes(np.linalg.cholesky(np.swapaxes({0}, -1, -2)), -1, -2)"
+        ),
+        native="cholesky",
         params=("lower",),
         infer=lambda types, params: (types[0].shape, types[0].dtype),
         forward=_cholesky_forward,
@@ -167,6 +173,8 @@ eigh: Any = register(
     Opaque(
         name="eigh",
         value=lambda a, lower: tuple(np.linalg.eigh(a, _letter(lower))),
+        source=lambda types, params, numbers: "np.linalg.eigh({0}" + ("" if params[0] else ', "U"') + ")",
+        native="eigh",
         params=("lower",),
         outputs=2,
         infer=lambda types, params: [(types[0].shape[:-1], types[0].dtype), (types[0].shape, types[0].dtype)],
@@ -198,6 +206,8 @@ eigvalsh: Any = register(
     Opaque(
         name="eigvalsh",
         value=lambda a, lower: np.linalg.eigvalsh(a, _letter(lower)),
+        source=lambda types, params, numbers: "np.linalg.eigvalsh({0}" + ("" if params[0] else ', "U"') + ")",
+        native="eigvalsh",
         params=("lower",),
         infer=lambda types, params: (types[0].shape[:-1], types[0].dtype),
         forward=_eigvalsh_forward,
@@ -302,6 +312,8 @@ svd: Any = register(
     Opaque(
         name="svd",
         value=lambda a: tuple(np.linalg.svd(a, full_matrices=False)),
+        source="np.linalg.svd({0}, full_matrices=False)",
+        native="svd",
         outputs=3,
         infer=_svd_infer,
         forward=_svd_forward,
@@ -331,6 +343,8 @@ svdvals: Any = register(
     Opaque(
         name="svdvals",
         value=lambda a: np.linalg.svd(a, compute_uv=False),
+        source="np.linalg.svd({0}, compute_uv=False)",
+        native="svdvals",
         infer=lambda types, params: ((*types[0].shape[:-2], min(types[0].shape[-2:])), types[0].dtype),
         forward=_svdvals_forward,
         pullback=_svdvals_pullback,
@@ -407,6 +421,8 @@ qr: Any = register(
     Opaque(
         name="qr",
         value=lambda a: tuple(np.linalg.qr(a)),
+        source="np.linalg.qr({0})",
+        native="qr",
         outputs=2,
         infer=lambda types, params: [
             (types[0].shape, types[0].dtype),
@@ -472,6 +488,8 @@ pinv: Any = register(
     Opaque(
         name="pinv",
         value=lambda a, rcond: np.linalg.pinv(a, rcond),
+        source="np.linalg.pinv({0}, {rcond})",
+        native="pinv",
         params=("rcond",),
         infer=lambda types, params: (
             (*types[0].shape[:-2], types[0].shape[-1], types[0].shape[-2]), types[0].dtype,

@@ -198,6 +198,7 @@ reshape: Any = register(
             apply=_reshaped_layout,
         ),
         value=lambda x, shape: np.reshape(x, shape),
+        source=lambda types, params, numbers: f"{{0}}.reshape({', '.join(map(str, params[0])) or '()'})",
         params=("shape",),
         infer=_reshape_infer,
         transpose=lambda k, g, types, arguments, params: apply(reshape, (g,), (types[0].shape,)),
@@ -230,6 +231,7 @@ contiguous: Any = register(
             disorders=lambda params: params[0] == "F",
         ),
         value=lambda x, order: np.asarray(x, order=order),
+        source="np.asarray({0}, order={order})",
         params=("order",),
         infer=lambda types, params: (types[0].shape, types[0].dtype),
         transpose=lambda k, g, types, arguments, params: g,
@@ -288,9 +290,26 @@ def _getitem_transpose(k: int, g: Any, types: Any, arguments: Any, params: Any) 
     return apply(index_add, (blank(g, types[0].shape, types[0].dtype), g, *arguments[1:]), params)
 
 
+def key_source(template: tuple[Any, ...], first: int, written: Any = ()) -> str:
+    """The index as it is written between brackets; its arrays are the arguments from number ``first`` on.
+
+    ``written`` are the types of the index arrays through which is written: in C order, see ``_in_order``.
+    """
+    shown = []
+    ranks = iter([one.ndim for one in written])
+    for one in template:
+        if one == "?":
+            shown.append(f"np.ascontiguousarray({{{first}}})" if next(ranks, 0) > 1 else f"{{{first}}}")
+            first += 1
+        else:
+            shown.append(one if isinstance(one, str) else repr(one))
+    return ", ".join(shown) or "()"
+
+
 getitem: Any = register(
     Gather(
         name="getitem",
+        source=lambda types, params, numbers: f"{{0}}[{key_source(params[0], 1)}]",
         view=View(
             write_back=lambda whole, part, params, *index: apply(setitem, (whole, part, *index), params),
             kind=lambda whole, part, params, layout: "copy" if part.ndim == 0 and "..." not in params[0] else "view",
@@ -429,6 +448,7 @@ def _scatter_batch(rule: Any) -> Any:
 setitem: Any = register(
     Gather(
         name="setitem",
+        source=lambda types, params, numbers: f"{{0}}[{key_source(params[0], 2, types[2:])}] = {_value_source(types)}",
         value=_setitem_value,
         update=_setitem_update,
         params=("key",),
@@ -452,6 +472,21 @@ setitem: Any = register(
         ),
     )
 )
+
+
+def _value_source(types: Any) -> str:
+    # Where an index array may name an element twice, the order of the elements written is that of C.
+    return "{1}" if len(types) == 2 or types[1].ndim < 2 else "np.ascontiguousarray({1})"
+
+
+def _add_source(types: Any, params: Any, numbers: Any) -> str:
+    key = key_source(params[0], 2)
+    if len(types) > 2:
+        return f"np.add.at({{0}}, ({key},), {{1}})" if len(params[0]) > 1 else f"np.add.at({{0}}, {key}, {{1}})"
+    part = key_shape(types[0].shape, params[0], ())
+    given = types[1].shape
+    shown = "{1}" if len(given) <= len(part) else f"{{1}}.reshape({trimmed(given, len(part))})"
+    return f"{{0}}[{key}] += {shown}"
 
 
 def _add_value(x: Any, v: Any, *rest: Any) -> Any:
@@ -499,6 +534,7 @@ def _add_transpose(k: int, g: Any, types: Any, arguments: Any, params: Any) -> A
 index_add: Any = register(
     Gather(
         name="index_add",
+        source=_add_source,
         adds=True,
         value=_add_value,
         update=_add_update,
@@ -524,8 +560,11 @@ index_add: Any = register(
 
 def _last_write_value(*rest: Any) -> Any:
     *arrays, shape, template = rest
+    return _last_write(decode(template, [_in_order(one) for one in arrays]), shape)
+
+
+def _last_write(key: Any, shape: tuple[int, ...]) -> Any:
     number = np.full(shape, -1, dtype=np.intp)
-    key = decode(template, [_in_order(one) for one in arrays])
     inside = number[key].shape
     order = np.arange(math.prod(inside), dtype=np.intp).reshape(inside)
     number[key] = order
@@ -543,6 +582,10 @@ def _last_write_batch(batched: Any, size: int, arguments: Any, params: Any) -> A
 last_write: Any = register(
     Discrete(
         name="last_write",
+        source=lambda types, params, numbers: (
+            f"{{call:_last_write}}(np.index_exp[{key_source(params[1], 0, types)}], {{shape}})"
+        ),
+        native="last_write",
         value=_last_write_value,
         params=("shape", "key"),
         infer=lambda types, params: (
@@ -608,6 +651,7 @@ concatenate: Any = register(
     Gather(
         name="concatenate",
         value=lambda *rest: np.concatenate(rest[:-1], axis=rest[-1]),
+        source="np.concatenate([{*}], axis={axis})",
         params=("axis",),
         infer=_concatenate_infer,
         transpose=_concatenate_transpose,
@@ -648,6 +692,7 @@ def _stack_transpose(k: int, g: Any, types: Any, arguments: Any, params: Any) ->
 stack: Any = register(
     Gather(
         name="stack",
+        source=lambda types, params, numbers: "np.stack([{*}], axis={axis})" if types[0].ndim else "np.array([{*}])",
         value=_stack_value,
         params=("axis",),
         infer=_stack_infer,

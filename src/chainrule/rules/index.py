@@ -16,7 +16,14 @@ import numpy as np
 
 from chainrule.rule import RULES, Cost, Index, View, apply, register
 
-__all__ = ["contract"]
+__all__ = ["axis_source", "contract"]
+
+
+def axis_source(ndim: int, axes: tuple[int, ...]) -> str:
+    """The keyword by which a reduction over these axes is written: none for all of them."""
+    if len(axes) == ndim:
+        return ""
+    return f", axis={axes[0] if len(axes) == 1 else axes}"
 
 
 def _letters(ndim: int) -> str:
@@ -30,6 +37,7 @@ sum_: Any = register(
     Index(
         name="sum",
         value=lambda x, axes: np.add.reduce(x, axis=axes),
+        source=lambda types, params, numbers: "np.sum({0}" + axis_source(types[0].ndim, params[0]) + ")",
         params=("axes",),
         letters=lambda types, params: (
             (_letters(types[0].ndim),),
@@ -58,6 +66,9 @@ transpose: Any = register(
             reorders=True,
         ),
         value=lambda x, axes: np.transpose(x, axes),
+        source=lambda types, params, numbers: (
+            "{0}.T" if params[0] == tuple(reversed(range(types[0].ndim))) else "np.transpose({0}, {axes})"
+        ),
         params=("axes",),
         letters=lambda types, params: (
             (_letters(types[0].ndim),),
@@ -101,6 +112,17 @@ def _broadcast_batch(batched: Any, size: int, arguments: Any, params: Any) -> An
     return apply(broadcast_to, (x,), ((size, *shape),))
 
 
+def _broadcast_source(types: Any, params: Any, numbers: Any) -> str:
+    (number,), (shape,), dtype = numbers, params, types[0].dtype
+    if number is None:
+        return "np.broadcast_to({0}, {shape})"
+    extents = shape[0] if len(shape) == 1 else shape
+    wide = "" if dtype == np.float64 else f", dtype=np.{dtype.name}"
+    if number == 1 or (number == 0 and not np.signbit(number)):
+        return f"np.{'ones' if number else 'zeros'}({extents}{wide})"
+    return f"np.full({extents}, {{0}}{wide})"
+
+
 broadcast_to: Any = register(
     Index(
         name="broadcast_to",
@@ -111,6 +133,7 @@ broadcast_to: Any = register(
             reorders=True,
         ),
         value=lambda x, shape: np.broadcast_to(x, shape),
+        source=_broadcast_source,
         params=("shape",),
         letters=_broadcast_letters,
         infer=lambda types, params: (_checked_broadcast(types[0].shape, params[0]), types[0].dtype),
@@ -202,6 +225,7 @@ matmul: Any = register(
     Index(
         name="matmul",
         value=np.matmul,
+        source="{0} @ {1}",
         letters=_matmul_letters,
         infer=_matmul_infer,
         contract=_matmul_contract,

@@ -103,6 +103,75 @@ def _one_by_one(rule: Any, batched: Any, size: int, arguments: Any, params: Any)
     return np.stack(rows)
 
 
+# --- in plain NumPy ---------------------------------------------------------------------------------------------------
+
+
+def _affine_source(start: Any, strides: Sequence[Any], first: int) -> str:
+    """``start + stride * number`` as a person writes it; the numbers are the arguments from ``first`` on."""
+    text = "" if start == 0 and any(strides) else repr(start)
+    for place, stride in enumerate(strides, first):
+        if stride == 0:
+            continue
+        term = f"{{{place}}}" if abs(stride) == 1 else f"{abs(stride)!r} * {{{place}}}"
+        if text and text.startswith("-") and stride > 0 and "{" not in text:
+            text = f"{term} - {text[1:]}"
+        elif text:
+            text += f" {'+' if stride > 0 else '-'} {term}"
+        else:
+            text = term if stride > 0 else f"-{term}"
+    return text
+
+
+def _moving_source(template: tuple[Any, ...], first: int) -> str:
+    """A key that moves, as it is written between brackets."""
+    shown = []
+    for one in template:
+        if type(one) is not tuple:
+            shown.append(one if isinstance(one, str) else repr(one))
+            continue
+        _, start, *strides = one
+        if type(start) is int:
+            shown.append(_affine_source(start, strides, first))
+            continue
+        low, high, *step = start.split(":")
+        ends = [_affine_source(int(end), strides, first) for end in (low, high)]
+        shown.append(":".join([*ends, *step]))
+    return ", ".join(shown) or "()"
+
+
+def _written_source(types: Any, params: Any, sign: str) -> str:
+    inside = key_shape(types[0].shape, _first(params[0]), ())
+    given = types[1].shape
+    shown = "{1}" if len(given) <= len(inside) else f"{{1}}.reshape({given[len(given) - len(inside) :]})"
+    return f"{{0}}[{_moving_source(params[0], 2)}] {sign} {shown}"
+
+
+def _run_source(place: int, run: Any, ndim: int) -> str:
+    if run is None:
+        return f"{{{place}}}[None]" if ndim else f"[{{{place}}}]"
+    start, stop, step = run
+    ends = (start or "", "" if stop < 0 else stop, "" if step == 1 else step)
+    return f"{{{place}}}[{':'.join(map(str, ends if ends[2] != '' else ends[:2]))}]"
+
+
+def _pack_source(types: Any, params: Any, numbers: Any) -> str:
+    dtype, runs = params
+    same = all(one.dtype == dtype and value is None for one, value in zip(types, numbers, strict=True))
+    wide = "" if same or (dtype == "float64" and not types[0].ndim) else f", dtype=np.{dtype}"
+    if not runs:
+        return f"np.{'stack' if types[0].ndim else 'array'}([{{*}}]{wide})"
+    parts = [
+        _run_source(place, run, one.ndim - (run is not None))
+        for place, (one, run) in enumerate(zip(types, runs, strict=True))
+    ]
+    return f"{parts[0]}.copy()" if len(parts) == 1 and same else f"np.concatenate([{', '.join(parts)}]{wide})"
+
+
+def _number_source(types: Any, params: Any, numbers: Any) -> str:
+    start, strides, dtype, _ = params
+    return f"np.{dtype}({_affine_source(start, strides, 0)})"
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +201,7 @@ _ONE = np.asarray(np.int64(1))
 index_at: Any = register(
     Gather(
         name="index_at",
+        source=lambda types, params, numbers: f"{{0}}[{_moving_source(params[0], 1)}]",
         value=_index_at_value,
         params=("key",),
         linear=(0,),
@@ -226,6 +296,7 @@ _assign_value, _assign_update = _writing(setitem)
 assign_at: Any = register(
     Gather(
         name="assign_at",
+        source=lambda types, params, numbers: _written_source(types, params, "="),
         value=_assign_value,
         update=_assign_update,
         params=("key",),
@@ -257,6 +328,7 @@ _add_value, _add_update = _writing(index_add)
 add_at: Any = register(
     Gather(
         name="add_at",
+        source=lambda types, params, numbers: _written_source(types, params, "+="),
         adds=True,
         value=_add_value,
         update=_add_update,
@@ -317,6 +389,8 @@ def _number_batch(batched: Any, size: int, arguments: Any, params: Any) -> Any:
 number: Any = register(
     Discrete(
         name="number_at",
+        source=_number_source,
+        native="number_at",
         value=_number_value,
         params=("start", "strides", "dtype", "weak"),
         infer=_number_infer,
@@ -414,6 +488,7 @@ def _of_dtype(arguments: list[Any], dtype: str) -> list[Any]:
 pack: Any = register(
     Gather(
         name="pack",
+        source=_pack_source,
         value=_pack_value,
         params=("dtype", "runs"),
         infer=_pack_infer,
@@ -433,6 +508,7 @@ pack: Any = register(
 unpack: Any = register(
     Gather(
         name="unpack",
+        source="{0}[{entry}]",
         value=lambda x, entry: x[entry],
         params=("entry",),
         infer=lambda types, params: (key_shape(types[0].shape, params, ()), types[0].dtype),

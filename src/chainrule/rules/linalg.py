@@ -160,6 +160,10 @@ def _solve_cost(types: Any, params: Any, outs: Any) -> Cost:
 solve: Any = register(
     Opaque(
         name="solve",
+        source=lambda types, params, numbers: (
+            "" if types[1].ndim == types[0].ndim - 1 > 1 else "np.linalg.solve({0}, {1})"
+        ),
+        native="solve",
         value=_solve_value,
         infer=_solve_infer,
         forward=_solve_forward,
@@ -251,6 +255,7 @@ def _triangular_pullback(g: Any, x: Any, arguments: Any, params: Any, wanted: An
 solve_triangular: Any = register(
     Opaque(
         name="solve_triangular",
+        native="solve_triangular",
         value=_triangular_value,
         params=("lower", "unit"),
         infer=_solve_infer,
@@ -286,6 +291,7 @@ def _inv_pullback(g: Any, y: Any, arguments: Any, params: Any, wanted: Any) -> A
 inv: Any = register(
     Opaque(
         name="inv",
+        native="inv",
         value=np.linalg.inv,
         infer=_like,
         forward=_inv_forward,
@@ -316,6 +322,7 @@ def _scalars(g: Any, ndim: int) -> Any:
 det: Any = register(
     Opaque(
         name="det",
+        native="det",
         value=np.linalg.det,
         infer=lambda types, params: (types[0].shape[:-2], types[0].dtype),
         forward=lambda tangents, y, arguments, params: np.sum(
@@ -379,6 +386,7 @@ def _cofactor_cost(types: Any, params: Any, outs: Any) -> Cost:
 cofactor: Any = register(
     Opaque(
         name="cofactor",
+        native="cofactor",
         value=_cofactor_value,
         infer=_like,
         forward=lambda tangents, y, arguments, params: apply(cofactor_change, (arguments[0], tangents[0])),
@@ -422,6 +430,7 @@ def _cofactor_change_forward(tangents: Any, y: Any, arguments: Any, params: Any)
 cofactor_change: Any = register(
     Opaque(
         name="cofactor_change",
+        native="cofactor_change",
         value=_cofactor_change_value,
         infer=_like,
         forward=_cofactor_change_forward,
@@ -454,6 +463,8 @@ slogdet: Any = register(
     Opaque(
         name="slogdet",
         value=lambda a: tuple(np.linalg.slogdet(a)),
+        source="np.linalg.slogdet({0})",
+        native="slogdet",
         outputs=2,
         infer=lambda types, params: [(types[0].shape[:-2], types[0].dtype)] * 2,
         forward=_slogdet_forward,

@@ -18,6 +18,7 @@ __all__: list[str] = []
 _round: Any = register(
     Discrete(
         name="round", value=lambda x, decimals: np.round(x, decimals), params=("decimals",),
+        source="np.round({0}, {decimals})", native="round",
         infer=lambda types, params: (types[0].shape, np.round(np.ones(1, types[0].dtype), params[0]).dtype),
         batch=lambda batched, size, arguments, params: apply(_round, arguments, params),
         latex=r"\operatorname{{round}}_{{{decimals}}} {0}", cost=lambda types, params, outs: Cost(3 * outs[0].size),

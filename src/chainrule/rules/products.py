@@ -430,6 +430,8 @@ def _convolve_pullback(g: Any, y: Any, arguments: Any, params: Any, wanted: Any)
 convolution: Any = register(
     Opaque(
         name="convolve",
+        source=lambda types, params, numbers: "np.convolve({0}, {1}, {mode})" if types[0].ndim == 1 else "",
+        native="convolve",
         value=_convolve_value,
         params=("mode",),
         infer=lambda types, params: (

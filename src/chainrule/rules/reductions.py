@@ -14,7 +14,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from chainrule.rule import Cost, Discrete, Elementwise, Opaque, apply, implements, register
 from chainrule.rules.arguments import array_of, cast, is_recorded, stored
-from chainrule.rules.index import sum_
+from chainrule.rules.index import axis_source, sum_
 
 __all__ = ["NOT_GIVEN", "axes_of", "expanded", "in_batch", "is_given", "kept", "root"]
 
@@ -153,6 +153,7 @@ prod: Any = register(
         name="prod",
         native="reduce multiply",
         value=lambda x, axes: np.multiply.reduce(x, axis=axes),
+        source=lambda types, params, numbers: "np.prod({0}" + axis_source(types[0].ndim, params[0]) + ")",
         params=("axes",),
         infer=_reduced(np.multiply),
         forward=_prod_forward,
@@ -232,6 +233,7 @@ def _extreme(name: str, ufunc: Any) -> Any:
             name=name,
             value=lambda x, axes: ufunc.reduce(x, axis=axes),
             native=f"reduce {ufunc.__name__}",
+            source=lambda types, params, numbers: f"np.{name}({{0}}" + axis_source(types[0].ndim, params[0]) + ")",
             params=("axes",),
             infer=_reduced(ufunc),
             forward=_extreme_forward,

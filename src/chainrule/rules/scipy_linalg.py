@@ -189,6 +189,7 @@ eigh_by_scipy: Any = register(
         eigh,
         name="scipy_eigh",
         value=_in_batches,
+        source="",
         points=((("1,1 spd",), (True,)), (("2,1,1 spd",), (False,))),
         batch=lambda batched, size, arguments, params: apply(eigh_by_scipy, arguments, params),
     )
@@ -241,6 +242,7 @@ def _expm_change(a: Any, t: Any) -> Any:
 expm: Any = register(
     Opaque(
         name="expm",
+        native="expm",
         value=linalg.expm,
         infer=lambda types, params: (types[0].shape, types[0].dtype),
         forward=lambda tangents, y, arguments, params: _expm_change(arguments[0], tangents[0]),

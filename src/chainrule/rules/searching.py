@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.rule import RULES, Cost, Discrete, apply, implements, register
 from chainrule.rules.arguments import array_of, as_copy, cast, concrete, one_axis, several_axes, stored
+from chainrule.rules.index import axis_source
 
 __all__ = ["ordered"]
 
@@ -37,6 +38,8 @@ def _place_of(name: str, function: Any) -> Any:
         Discrete(
             name=name,
             value=lambda x, axis: function(x, axis=axis),
+            source=lambda types, params, numbers: f"np.{name}({{0}}" + axis_source(types[0].ndim, params) + ")",
+            native=name,
             params=("axis",),
             infer=lambda types, params: (types[0].shape[: params[0]] + types[0].shape[params[0] + 1 :], _INDEX),
             batch=lambda batched, size, arguments, params: apply(RULES[name], arguments, (params[0] + 1,)),
@@ -81,6 +84,8 @@ _argsort: Any = register(
     Discrete(
         name="argsort",
         value=lambda x, axis, kind: np.argsort(x, axis=axis, kind=kind),
+        source="np.argsort({0}, axis={axis}, kind={kind})",
+        native="argsort",
         params=("axis", "kind"),
         infer=lambda types, params: (types[0].shape, _INDEX),
         batch=lambda batched, size, arguments, params: apply(_argsort, arguments, (params[0] + 1, params[1])),
@@ -94,6 +99,8 @@ _argpartition: Any = register(
     Discrete(
         name="argpartition",
         value=lambda x, kth, axis: np.argpartition(x, kth, axis=axis),
+        source="np.argpartition({0}, {kth}, axis={axis})",
+        native="argpartition",
         params=("kth", "axis"),
         infer=lambda types, params: (types[0].shape, _INDEX),
         batch=lambda batched, size, arguments, params: apply(_argpartition, arguments, (params[0], params[1] + 1)),
@@ -116,6 +123,8 @@ _lexsort: Any = register(
     Discrete(
         name="lexsort",
         value=lambda *rest: np.lexsort(rest[:-1], axis=rest[-1]),
+        source="np.lexsort([{*}], axis={axis})",
+        native="lexsort",
         params=("axis",),
         infer=lambda types, params: (types[0].shape, _INDEX),
         batch=_lexsort_batch,
@@ -184,6 +193,8 @@ _searchsorted: Any = register(
     Discrete(
         name="searchsorted",
         value=lambda a, v, side: np.searchsorted(a, v, side=side),
+        source="np.searchsorted({0}, {1}, side={side})",
+        native="searchsorted",
         params=("side",),
         infer=lambda types, params: (types[1].shape, _INDEX),
         batch=_searchsorted_batch,
@@ -231,6 +242,7 @@ def _truth_of(name: str, function: Any, native: str) -> Any:
             name=name,
             value=lambda x, axes: function(x, axis=axes),
             native=native,
+            source=lambda types, params, numbers: f"np.{name}({{0}}" + axis_source(types[0].ndim, params[0]) + ")",
             params=("axes",),
             infer=lambda types, params: (
                 tuple(extent for place, extent in enumerate(types[0].shape) if place not in params[0]),
@@ -326,6 +338,8 @@ _isin: Any = register(
     Discrete(
         name="isin",
         value=lambda element, test, invert: np.isin(element, test, invert=invert),
+        source=lambda types, params, numbers: "np.isin({0}, {1}" + (", invert=True)" if params[0] else ")"),
+        native="isin",
         params=("invert",),
         infer=lambda types, params: (types[0].shape, _BOOL),
         batch=_isin_batch,
@@ -357,6 +371,8 @@ _unravelled: Any = register(
     Discrete(
         name="unravelled",
         value=lambda index, shape, order: np.stack(np.unravel_index(index, shape, order=order), axis=-1),
+        source="np.stack(np.unravel_index({0}, {shape}, order={order}), axis=-1)",
+        native="unravelled",
         params=("shape", "order"),
         infer=lambda types, params: ((*types[0].shape, len(params[0])), _INDEX),
         batch=lambda batched, size, arguments, params: apply(_unravelled, arguments, params),
@@ -388,6 +404,8 @@ _ravelled: Any = register(
     Discrete(
         name="ravelled",
         value=lambda *rest: np.ravel_multi_index(rest[:-3], rest[-3], mode=rest[-2], order=rest[-1]),
+        source="np.ravel_multi_index(({*},), {dims}, mode={mode}, order={order})",
+        native="ravelled",
         params=("dims", "mode", "order"),
         infer=lambda types, params: (np.broadcast_shapes(*[one.shape for one in types]), _INDEX),
         batch=_ravelled_batch,

@@ -300,11 +300,12 @@ function(special.exp1, lambda y, x: -np.exp(-x) / x, latex="E_1({0})", domain=(P
 function(special.expi, lambda y, x: np.exp(x) / x, latex=r"\operatorname{{Ei}}({0})", domain=(POSITIVE,), singular=True)
 _sine_integral = function(
     lambda x: special.sici(x)[0], lambda y, x: np.sinc(x / np.pi),
-    name="sine_integral", latex=r"\operatorname{{Si}}({0})",
+    name="sine_integral", latex=r"\operatorname{{Si}}({0})", source="special.sici({0})[0]",
 )  # fmt: skip
 _cosine_integral = function(
     lambda x: special.sici(x)[1], lambda y, x: np.cos(x) / x,
-    name="cosine_integral", latex=r"\operatorname{{Ci}}({0})", domain=(POSITIVE,), singular=True,
+    name="cosine_integral", latex=r"\operatorname{{Ci}}({0})", source="special.sici({0})[1]",
+    domain=(POSITIVE,), singular=True,
 )  # fmt: skip
 
 

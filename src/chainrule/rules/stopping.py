@@ -11,6 +11,7 @@ stop_gradient: Discrete = register(
         name="stop_gradient",
         value=lambda x: x,
         native="same",
+        source="{0}",
         infer=lambda types, params: (types[0].shape, types[0].dtype),
         batch=lambda batched, size, arguments, params: apply(stop_gradient, arguments),
         latex=r"\operatorname{{stop}}({0})",

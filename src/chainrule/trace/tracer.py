@@ -264,11 +264,17 @@ class Trace(Builder):
                     continue
                 inputs = [one.value if isinstance(one, Literal) else values[one] for one in step.inputs]
                 made = _apply(step.rule, inputs, step.params)
-                if len(step.outputs) == 1:
-                    values[step.outputs[0]] = made
-                else:
-                    values.update(zip(step.outputs, made, strict=True))
+                results = (made,) if len(step.outputs) == 1 else made
+                for out, result in zip(step.outputs, results, strict=True):
+                    values[out] = result
+                    self._hand_on_site(out, result)
         return values[var]
+
+    def _hand_on_site(self, var: Var, value: Any) -> None:
+        """Where an outer trace does the step now, it is still from the line that this one met it on."""
+        site = self.sites.get(var)
+        if type(value) is StandIn and not value.is_plain and site is not None:
+            value._trace.sites[value._read()] = site
 
     def _depends_on_unknown(self, var: Var) -> bool:
         needed, seen = [var], set()

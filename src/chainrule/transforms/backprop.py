@@ -160,7 +160,8 @@ class _Sweep:
     def name(self, var: Var, adjoint: _Adjoint) -> None:
         if isinstance(adjoint.value, Value):
             target = self.env[var]
-            if type(target) is int and self.builder.names.get(adjoint.value.var) is None:
+            # A step of the function itself keeps the name that its line gives it, though it is an adjoint too.
+            if type(target) is int and self.builder.names.get(adjoint.value.var, "") is None:
                 self.builder.names[adjoint.value.var] = ("d", target)
 
     def step(self, step: Step, given: list[_Adjoint | None]) -> None:
