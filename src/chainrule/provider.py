@@ -29,16 +29,17 @@ class Untraceable(Exception):
 class TapeStep(NamedTuple):
     """One step of a program at one point: what it reads and writes, and both of its directions, runnable alone.
 
-    ``inputs`` and ``outputs`` are numbers of values. ``forward(*inputs)`` returns the list of outputs,
-    ``backward(inputs, adjoints)`` a list with the claimed adjoint of each input (None: no dependence). ``labels`` are
-    names of the inputs, ``place`` and ``text`` the user's line, ``rule`` where the backward pass is written.
+    ``inputs`` and ``outputs`` are numbers of values. ``forward(*inputs)`` returns the outputs, ``vjp(*inputs)`` returns
+    ``(outputs, pullback)``, where ``pullback(adjoints)`` is the claimed adjoint of each input (None: no dependence).
+    ``labels`` are names of the inputs, ``place`` and ``text`` the user's line, ``rule`` where the backward pass is
+    written.
     """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     forward: Callable[..., Sequence[Any]]
-    backward: Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
+    vjp: Callable[..., tuple[Sequence[Any], Callable[[Sequence[Any]], Sequence[Any]]]]
     labels: tuple[str, ...] = ()
     place: str = ""
     text: str = ""

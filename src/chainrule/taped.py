@@ -29,7 +29,8 @@ def taped(f: Callable[..., Any], args: tuple[Any, ...], argnums: Any) -> Tape:
     >>> tape = taped(lambda x: np.sum(np.sin(x)), (np.array([0.5, 1.0]),), 0)
     >>> [step.name for step in tape.steps]
     ['sin', 'sum']
-    >>> tape.steps[0].backward([np.array([0.0, 0.0])], [np.array([1.0, 2.0])])
+    >>> outputs, pullback = tape.steps[0].vjp(np.array([0.0, 0.0]))
+    >>> pullback([np.array([1.0, 2.0])])
     [array([1., 2.])]
     """
     point = Point(f, args, {}, argnums)
@@ -74,27 +75,30 @@ def _step(program: Program, step: Step, names: Mapping[Var, str]) -> TapeStep:
         name=step.rule.name, types=program.types, inputs=inputs, steps=[step], outputs=step.outputs, names=program.names
     )
     real = [k for k, var in enumerate(inputs) if program.types[var].dtype.kind == "f"]
-    pulled: list[Program] = []
+    swept: list[Program] = []
 
     def forward(*values: Any) -> Sequence[Any]:
         given = dict(zip(inputs, values, strict=True))
         with np.errstate(all="ignore"):
             return _forward(step, [_value(one, given) for one in step.inputs])
 
-    def backward(values: Sequence[Any], adjoints: Sequence[Any]) -> list[Any]:
-        if not pulled:
-            pulled.append(backprop(alone, real, seeded=True))
-        made = execute(pulled[0], [*values, *adjoints])
-        parts: list[Any] = [None] * len(inputs)
-        for k, part in zip(real, made, strict=True):
-            parts[k] = part
-        return parts
+    def pulled(*values: Any) -> tuple[Sequence[Any], Callable[[Sequence[Any]], list[Any]]]:
+        if not swept:
+            swept.append(backprop(alone, real, seeded=True))
+
+        def pullback(adjoints: Sequence[Any]) -> list[Any]:
+            parts: list[Any] = [None] * len(inputs)
+            for k, part in zip(real, execute(swept[0], [*values, *adjoints]), strict=True):
+                parts[k] = part
+            return parts
+
+        return forward(*values), pullback
 
     where = place(program.sites.get(step.outputs[0]))
     given = getattr(getattr(step.rule, "pullback", None), "__wrapped__", None)
     rule = getattr(given, "__code__", None)
     return TapeStep(
-        step.rule.name.removeprefix("user."), inputs, step.outputs, forward, backward,
+        step.rule.name.removeprefix("user."), inputs, step.outputs, forward, pulled,
         tuple(names[var] for var in inputs), where.short if where else "", where.text if where else "",
         f"{os.path.basename(rule.co_filename)}:{rule.co_firstlineno}" if rule is not None else "",
     )  # fmt: skip

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.check.claim import ClaimProblem
+from chainrule.check.claim import ClaimProblem, argument_names
 from chainrule.check.report import Report
-from chainrule.containers import Structure, flatten, map_leaves, unflatten
+from chainrule.check.tape_jax import jax_tape
+from chainrule.check.tape_torch import torch_tape
+from chainrule.containers import Structure, flatten, leaf_paths, map_leaves, unflatten
 from chainrule.errors import ArgumentError
 from chainrule.numerical.point import FloatArray
-from chainrule.provider import Provider, Taped
+from chainrule.provider import Provider, Tape, Taped
 
 __all__ = ["BACKENDS", "Adapted", "adapt", "check_operator", "gradient_in", "is_operator", "of_objective"]
 
@@ -187,7 +189,7 @@ class _Torch:
             return self._value(given)
 
         _described(value, original, described, skip, more, len(args) - 1)
-        self.adapted = Adapted(value, arrays, argnums, self._provider)
+        self.adapted = Adapted(value, arrays, argnums, self._provider, self._taped)
 
     def _with_parameters(
         self, module: Any, args: tuple[Any, ...], argnums: int | tuple[int, ...]
@@ -228,10 +230,11 @@ class _Torch:
         leaf = leaf.to_dense() if leaf.layout != self.torch.strided else leaf
         return leaf.resolve_conj().resolve_neg().cpu().numpy()
 
-    def _tensors(self, args: tuple[Any, ...], tracked: bool) -> tuple[list[Any], list[Any]]:
-        """The arguments as tensors, and those of them that gradients are asked for."""
+    def _tensors(self, args: tuple[Any, ...], tracked: bool) -> tuple[list[Any], list[Any], list[Any]]:
+        """The arguments as tensors, the leaves of the graph that gradients are asked for, and what f gets for them."""
         torch = self.torch
-        roots: list[Any] = []
+        roots: dict[int, list[Any]] = {n: [] for n in self.widening.selected}
+        used: dict[int, list[Any]] = {n: [] for n in self.widening.selected}
         made: list[Any] = []
         for number, argument in enumerate(self.widening(args)):
             leaves, structure = flatten(argument)
@@ -241,15 +244,35 @@ class _Torch:
                     continue
                 tensor = torch.from_numpy(np.asarray(leaf)).to(self.places[number][k])
                 if selected and tracked:
-                    roots.append(tensor.clone().requires_grad_())
+                    roots[number].append(tensor.clone().requires_grad_())
                     # A copy, so that f may write to its argument, which it may not to a leaf of the graph.
-                    tensor = roots[-1].clone()
+                    tensor = roots[number][-1].clone()
+                    used[number].append(tensor)
                 leaves[k] = tensor
             made.append(unflatten(structure, leaves))
-        return made, roots
+        return made, [r for part in roots.values() for r in part], [u for part in used.values() for u in part]
+
+    def _taped(self, _f: Any, args: tuple[Any, ...], _argnums: Any) -> Tape:
+        """The steps of one run, each a call of PyTorch."""
+        split = {n: flatten(args[n]) for n in self.widening.selected}
+        names = argument_names(self.adapted.f, len(args))
+        labels = [path for n, (_, structure) in split.items() for path in leaf_paths(structure, names[n])]
+
+        def run(recorder: Any, leaves: Sequence[Any] | None) -> tuple[Any, list[Any]]:
+            given = list(args)
+            rest = iter(leaves if leaves is not None else [leaf for mine, _ in split.values() for leaf in mine])
+            for n, (mine, structure) in split.items():
+                given[n] = unflatten(structure, [next(rest) for _ in mine])
+            tensors, _, used = self._tensors(tuple(given), tracked=True)
+            for tensor, label in zip(used, labels, strict=True):
+                recorder.root(tensor, label)
+            with self._frozen(), self.torch.enable_grad(), recorder.watching():
+                return self._called(tensors, self.widening.lifted(tuple(given))), used
+
+        return torch_tape(self.torch, run, self.module, frozen=self.rng_seed is not None)
 
     def _run(self, args: tuple[Any, ...], tracked: bool) -> tuple[Any, list[Any]]:
-        tensors, roots = self._tensors(args, tracked)
+        tensors, roots, _ = self._tensors(args, tracked)
         with self._frozen(), self.torch.enable_grad():
             try:
                 return self._called(tensors, self.widening.lifted(args)), roots
@@ -390,7 +413,26 @@ class _Jax:
                 return map_leaves(np.asarray, self.call(*self._given(given)))
 
         _described(value, f, f)
-        self.adapted = Adapted(value, arrays, argnums, self._provider)
+        self.adapted = Adapted(value, arrays, argnums, self._provider, self._taped)
+
+    def _taped(self, _f: Any, args: tuple[Any, ...], argnums: Any) -> Tape:
+        """The steps, each an equation."""
+        numbers = _numbers(argnums, len(args))
+        with self._double():
+            given = self._given(args)
+            split = [flatten(given[n]) for n in numbers]
+            roots = [self.jnp.asarray(leaf) for leaves, _ in split for leaf in leaves]
+        names = argument_names(self.adapted.f, len(args))
+        labels = [path for n, (_, tree) in zip(numbers, split, strict=True) for path in leaf_paths(tree, names[n])]
+
+        def flat(*leaves: Any) -> list[Any]:
+            rest = iter(leaves)
+            inputs = list(given)
+            for n, (mine, structure) in zip(numbers, split, strict=True):
+                inputs[n] = unflatten(structure, [next(rest) for _ in mine])
+            return [self.jnp.asarray(y) for y in flatten(self.call(*inputs))[0]]
+
+        return jax_tape(self.jax, _framework("jax.extend.core"), self._double, flat, roots, labels)
 
     def _double(self) -> Any:
         """The context with 64-bit types; older releases have it elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from chainrule.provider import TapeStep
 
 __all__ = ["Alone", "check_alone"]
 
+MOST_SLABS = 64
 MOST_ENTRIES = 96  # of one input, in the table from which its pattern is read
 
 
@@ -46,26 +47,38 @@ def check_alone(step: TapeStep, values: Mapping[int, Any], rtol: float, seed: in
     shown.describe(labels)
     argnums: Any = 0 if len(args) == 1 else tuple(range(len(args)))
     with np.errstate(all="ignore"):
-        report = check(shown, *args, argnums=argnums, vjp=shown.pullback, rtol=rtol or None, seed=seed, probes=False)
+        report = check(
+            shown, *args, argnums=argnums, value_and_pullback=shown.vjp, rtol=rtol or None, seed=seed, probes=False
+        )
     if report.verdict not in {"FAIL", "WARN"}:
         return Alone(report.verdict, report.sentence, "", "")
     at = 0
     if report.worst:
         name = report.worst[0]["name"]
         at = next((k for k, label in enumerate(labels) if name == label or name.startswith(f"{label}[")), 0)
-    structural = next((s for t, outcome, s in report.structural if outcome == "fail" and t != "finite"), "")
+    failed = [(t, s) for t, outcome, s in report.structural if outcome == "fail" and t != "finite"]
+    structural = failed[0][1] if failed else ""
+    if not report.worst:
+        at = _worst_input(shown, args, seed)
     pattern = structural
-    if not structural:
-        if not report.worst:
-            at = _worst_input(shown, args, seed)
-        pattern = _pattern(shown, args, at, seed) or report.pattern
-    spoken = step.labels[real[at]] if real[at] < len(step.labels) else labels[at]
+    if not failed or failed[0][0] == "linear":
+        # Roundings of a narrow type are not linear either, and have a name of their own.
+        told = _pattern(shown, args, at, seed) or report.pattern
+        if not failed or "inside" in told:
+            pattern, structural = told, ""
+    spoken = _spoken(step, real, at)
     return Alone(report.verdict, report.sentence, pattern, "" if structural else spoken, report.worst[:4])
 
 
 def _array(value: Any) -> Any:
     array = np.asarray(value)
     return array.copy() if array.ndim else array[()]
+
+
+def _spoken(step: TapeStep, real: list[int], at: int) -> str:
+    """The name of an input; its number where it has none and is not the only one."""
+    name = step.labels[real[at]] if real[at] < len(step.labels) else ""
+    return name or (f"input {real[at] + 1}" if len(real) > 1 else "")
 
 
 def _labels(step: TapeStep, real: list[int]) -> list[str]:
@@ -104,16 +117,20 @@ class _Shown:
         kept = tuple(np.asarray(made[k]) for k in self.outputs)
         return kept[0] if len(kept) == 1 else kept
 
-    def pullback(self, *call: Any) -> Any:
-        *args, v = call
-        weights = list(v) if len(self.outputs) > 1 else [v]
-        given = [np.zeros(one.shape, one.dtype if one.dtype.kind == "f" else np.float64) for one in self.made]
-        for k, weight in zip(self.outputs, weights, strict=True):
-            given[k] = np.asarray(weight)
-        full = self._full(tuple(args))
-        parts = list(self.step.backward(full, given))
-        kept = tuple(parts[place] for place in self.real)
-        return kept[0] if len(kept) == 1 else kept
+    def vjp(self, *args: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """In the form of ``value_and_pullback``."""
+        made, pull = self.step.vjp(*self._full(args))
+        kept = tuple(np.asarray(made[k]) for k in self.outputs)
+
+        def pullback(v: Any) -> Any:
+            given = [np.zeros(one.shape, one.dtype if one.dtype.kind == "f" else np.float64) for one in self.made]
+            for k, weight in zip(self.outputs, list(v) if len(self.outputs) > 1 else [v], strict=True):
+                given[k] = np.asarray(weight)
+            parts = list(pull(given))
+            wanted = tuple(parts[place] for place in self.real)
+            return wanted[0] if len(wanted) == 1 else wanted
+
+        return kept[0] if len(kept) == 1 else kept, pullback
 
 
 def _worst_input(shown: _Shown, args: tuple[Any, ...], seed: int) -> int:
@@ -144,7 +161,7 @@ def _table(shown: _Shown, args: tuple[Any, ...], at: int, seed: int, shrink: flo
         return np.concatenate([np.asarray(one).ravel() for one in pieces])
 
     try:
-        claims = shown.pullback(*moved, cotangent if len(cotangent) > 1 else cotangent[0])
+        claims = shown.vjp(*moved)[1](cotangent if len(cotangent) > 1 else cotangent[0])
         claimed = claims if len(moved) == 1 else claims[at]
         claimed = np.zeros(x.shape) if claimed is None else np.asarray(claimed, dtype=np.float64)
         point = Point(x if x.ndim else x[()], snap=False)
@@ -155,7 +172,7 @@ def _table(shown: _Shown, args: tuple[Any, ...], at: int, seed: int, shrink: flo
             chosen = np.unique(
                 np.concatenate([chosen[: MOST_ENTRIES // 2], rng.permutation(x.size)[: MOST_ENTRIES // 2]])
             )
-        rows: FloatArray = flat[None, :]
+        rows, slabs = _slabs(flat, parts)
         noise = measure_noise(evaluator, point.x, Line(point.scale * rng.choice([-1.0, 1.0], x.size)), rows)
         lines = [Line(point.scale[i : i + 1], np.array([i])) for i in chosen]
         seen = differentiate(evaluator, point.x, lines, noise, rows, relative=1e-7, effort=6)
@@ -166,7 +183,22 @@ def _table(shown: _Shown, args: tuple[Any, ...], at: int, seed: int, shrink: flo
         claimed=claimed.ravel()[chosen], true=seen.value[:, 0] / lengths, error=seen.error[:, 0] / lengths,
         chosen=chosen, shape=x.shape, whole=claimed, x=x.astype(np.float64), outputs=[np.asarray(one) for one in parts],
         cotangents=[np.asarray(one, dtype=np.float64) for one in cotangent],
+        slabs={axis: seen.value[:, part].T / lengths for axis, part in slabs.items()},
     )  # fmt: skip
+
+
+def _slabs(flat: FloatArray, parts: tuple[Any, ...]) -> tuple[FloatArray, dict[int, slice]]:
+    """The cotangent, and its restrictions to each index along each axis of the output: of the same evaluations."""
+    rows = [flat]
+    slabs: dict[int, slice] = {}
+    if len(parts) == 1:
+        shape = parts[0].shape
+        for axis, extent in enumerate(shape):
+            if 1 < extent <= MOST_SLABS:
+                slabs[axis] = slice(len(rows), len(rows) + extent)
+                index = np.indices(shape)[axis].ravel()
+                rows += [np.where(index == i, flat, 0.0) for i in range(extent)]
+    return np.stack(rows), slabs
 
 
 def _pattern(shown: _Shown, args: tuple[Any, ...], at: int, seed: int) -> str:
@@ -177,5 +209,4 @@ def _pattern(shown: _Shown, args: tuple[Any, ...], at: int, seed: int) -> str:
         k: other for k in range(len(args)) if k != at and (other := _table(shown, args, k, seed)) is not None
     } if len(args) > 1 else {}  # fmt: skip
     shrunk = [one for s in (0.5, 0.25) if (one := _table(shown, args, at, seed, s)) is not None]
-    names = {k: shown.step.labels[shown.real[k]] if shown.real[k] < len(shown.step.labels) else "" for k in others}
-    return pattern_of(table, {names[k] or f"input {k}": other for k, other in others.items()}, shrunk)
+    return pattern_of(table, {_spoken(shown.step, shown.real, k): other for k, other in others.items()}, shrunk)

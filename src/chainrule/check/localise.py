@@ -252,8 +252,9 @@ def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Rep
     order = [k for k in order if shares.rank[k] >= SHARE * shares.rank[order[0]]][:ACCUSED]
     found: dict[int, Alone] = {k: check_alone(tape.steps[k], values, report.rtol, seed) for k in order}
     sure = [k for k in order if found[k].verdict in {"FAIL", "WARN"}]
-    if not sure and not (shares.miswired and abs(shares.wiring) > 0.5):
-        # What repeats, keeps state, or is right at this one cotangent shows in no difference.
+    structural = any(outcome == "fail" for _, outcome, _ in report.structural)
+    if not sure and (structural or not order) and not (shares.miswired and abs(shares.wiring) > 0.5):
+        # What keeps state, or is not linear in its cotangent, shows in no difference.
         for k in [k for k in range(len(tape.steps) - 1, -1, -1) if k not in found][:MOST_ALONE]:
             if not any(is_real(values[i]) for i in tape.steps[k].inputs):
                 continue
@@ -270,8 +271,8 @@ def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Rep
         row = {
             "step": "the chaining of the steps", "number": -1, "place": "", "text": "", "rule": "", "input": "",
             "share": shares.wiring, "defect": float("nan"), "bound": float("nan"), "verdict": "FAIL",
-            "pattern": "the steps chained one by one give another gradient: a term is lost, added twice, or changed"
-            " between the steps",
+            "pattern": "the steps chained one by one give another gradient: "
+            + ("; ".join(tape.remarks) or "a term is lost, added twice, or changed between the steps"),
             "sentence": "every adjoint must be the sum of what all users of the value give back", "worst": [],
         }  # fmt: skip
         rows.insert(0 if abs(shares.wiring) > 0.5 else len(rows), row)
@@ -280,12 +281,14 @@ def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Rep
 
 def _row(tape: Tape, k: int, shares: _Shares | None, alone: Alone) -> dict[str, Any]:
     step = tape.steps[k]
-    share = float(shares.share[k]) if shares is not None else float("nan")
+    told = shares is not None and bool(shares.accused.any())
+    share = float(shares.share[k]) if shares is not None and told else float("nan")
     pattern = alone.pattern
     if alone.verdict in {"PASS", "PASS*"}:
         pattern = (
             "right as a function of its inputs, and yet its result moves otherwise: it depends on x by a path that the"
-            " backward pass does not know (a number or array made from x outside of it)"
+            " backward pass does not know: "
+            + ("; ".join(tape.remarks) or "a number or array made from x outside of it")
         )
     return {
         "step": step.name, "number": k, "place": step.place, "text": step.text, "rule": step.rule,

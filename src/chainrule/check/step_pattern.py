@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Table(NamedTuple):
     x: FloatArray
     outputs: list[Any]
     cotangents: list[FloatArray]
+    slabs: Mapping[int, FloatArray] = MappingProxyType({})  # axis of the output -> true adjoints of each index alone
 
     @property
     def room(self) -> FloatArray:
@@ -47,26 +49,92 @@ def pattern_of(table: Table, others: Mapping[str, Table], shrunk: Sequence[Table
         if not usable.any():
             return ""
         table = table._replace(
-            claimed=table.claimed[usable],
-            true=table.true[usable],
-            error=table.error[usable],
-            chosen=table.chosen[usable],
-        )
-    for sentence in (_straight_through(table), _of_another(table, others)):
+            claimed=table.claimed[usable], true=table.true[usable], error=table.error[usable],
+            chosen=table.chosen[usable], slabs={axis: part[:, usable] for axis, part in table.slabs.items()},
+        )  # fmt: skip
+    for sentence in (
+        _straight_through(table),
+        _of_another(table, others),
+        _factor(table),
+        _forgotten_eps(table, shrunk),
+    ):
         if sentence:
             return sentence
-    x = table.x.ravel()[table.chosen]
-    plain = explain(
-        table.claimed, table.true, table.error, np.arange(table.chosen.size), (table.chosen.size,),
-        table.claimed, x, sum(one.size for one in table.outputs),
-    ) if not table.complete else explain(
-        table.claimed, table.true, table.error, table.chosen, table.shape, table.whole.ravel(), table.x.ravel(),
-        sum(one.size for one in table.outputs),
-    )  # fmt: skip
-    sure = plain and not plain.startswith(("wrong in", "relative errors of"))
-    if sure:
+    plain = _plain(table)
+    if plain and not plain.startswith(("wrong in", "relative errors of")):
         return plain
-    return _forgotten_eps(table, shrunk) or _lost_sum(table) or plain
+    for sentence in (_lost_slab(table), _lost_sum(table), _along(table)):
+        if sentence:
+            return sentence
+    return plain
+
+
+def _plain(t: Table) -> str:
+    """The patterns of whole gradients, read on one step."""
+    outputs = sum(one.size for one in t.outputs)
+    if t.complete:
+        return explain(t.claimed, t.true, t.error, t.chosen, t.shape, t.whole.ravel(), t.x.ravel(), outputs)
+    # Of a sample the places say nothing: it is shown as a list.
+    number = t.chosen.size
+    x = t.x.ravel()[t.chosen]
+    return explain(t.claimed, t.true, t.error, np.arange(number), (number,), t.claimed, x, outputs)
+
+
+def _factor(t: Table) -> str:
+    """One factor for all entries, which is a number of entries along an axis in some form."""
+    use = np.abs(t.true) > 4 * t.room
+    if not use.any():
+        return ""
+    ratio = float(np.median(t.claimed[use] / t.true[use]))
+    room = np.maximum(t.room, 1e-6 * np.abs(t.true)) * max(1.0, abs(ratio))
+    if abs(ratio - 1) < 1e-5 or ratio == 0 or np.any(np.abs(t.claimed - ratio * t.true) > room):
+        return ""
+    extents = {n for shape in (t.shape, *(one.shape for one in t.outputs)) for n in (*shape, int(np.prod(shape)))}
+    for n in sorted(extents - {0, 1, 2}):
+        bessel = f"n - 1 and n = {n} exchanged, in a variance?"
+        for value, text in (
+            (float(n), f"a factor n = {n} too much: a sum for a mean?"),
+            (1 / n, f"a missing factor n = {n}: a mean for a sum?"),
+            ((n - 1) / n, bessel), (n / (n - 1), bessel),
+            (((n - 1) / n) ** 0.5, bessel), ((n / (n - 1)) ** 0.5, bessel),
+            (float(n) ** 0.5, f"a factor sqrt({n}) too much?"), (float(n) ** -0.5, f"a missing factor sqrt({n})?"),
+        ):  # fmt: skip
+            if abs(ratio / value - 1) < 1e-4 and min(abs(ratio - 2), abs(ratio - 0.5)) > 1e-4:
+                return f"the claimed array is {ratio:.6g} x the true one: {text}"
+    return ""
+
+
+def _lost_slab(t: Table) -> str:
+    """What is claimed is the adjoint of a part of the output only."""
+    for axis, parts in t.slabs.items():
+        total = parts.sum(axis=0)
+        if np.any(np.abs(total - t.true) > 4 * t.room):
+            continue
+        for i in range(len(parts)):
+            if np.all(np.abs(t.claimed - parts[i]) <= t.room):
+                return f"it holds index {i} along axis {axis} of the output only: a sum over that axis is missing?"
+            if np.all(np.abs(t.claimed - (t.true - parts[i])) <= t.room) and np.any(np.abs(parts[i]) > t.room):
+                return f"index {i} along axis {axis} of the output is left out"
+    return ""
+
+
+def _along(t: Table) -> str:
+    """Whether wrong entries are those at some indices of one axis."""
+    if not t.complete or len(t.shape) == 0:
+        return ""
+    wrong = (np.abs(t.claimed - t.true) > t.room).reshape(t.shape)
+    for axis, extent in enumerate(t.shape):
+        rest = tuple(a for a in range(wrong.ndim) if a != axis)
+        any_, all_ = wrong.any(axis=rest), wrong.all(axis=rest)
+        if extent < 3 or not np.array_equal(any_, all_) or any_.all() or not any_.any():
+            continue
+        good, bad = np.nonzero(~any_)[0], np.nonzero(any_)[0]
+        if good.tolist() in ([0], [extent - 1]):
+            end = "first" if good[0] == 0 else "last"
+            return f"right only at the {end} index along axis {axis}: what is carried along it is wrong?"
+        if bad.size <= 2:
+            return f"wrong only at index {', '.join(map(str, bad))} along axis {axis}: a boundary?"
+    return ""
 
 
 def _straight_through(t: Table) -> str:
@@ -120,7 +188,7 @@ def _lost_sum(t: Table) -> str:
         return ""
     gap = (t.claimed - t.true).reshape(t.shape)
     room = t.room.reshape(t.shape)
-    centred = [(t.x - t.x.mean(axis=a, keepdims=True), f"x less its mean along axis {a}") for a in range(t.x.ndim)]
+    centred = [(t.x - t.x.mean(axis=a, keepdims=True), "x less its mean") for a in range(t.x.ndim)]
     forms: list[tuple[FloatArray | None, str]] = [(None, ""), (t.x, "the input"), *centred]
     forms[2:2] = [(np.asarray(y, dtype=np.float64), "the output") for y in t.outputs if y.shape == t.shape]
     for form, word in forms:
@@ -134,6 +202,6 @@ def _lost_sum(t: Table) -> str:
                 rest = np.abs(gap - factor * base)
             size = np.abs(gap).max()
             if np.all(rest <= 4 * room + 1e-5 * size) and size > 10 * float(room.max()):
-                along = f"constant along axis {axis}" if form is None else f"proportional to {word} along axis {axis}"
-                return f"a term that is {along} is missing or extra: a sum or mean over that axis?"
+                kind = "a constant" if form is None else f"a multiple of {word}"
+                return f"along axis {axis}, {kind} is missing or extra: a sum or mean over that axis?"
     return ""

@@ -9,6 +9,7 @@ arguments, of arrays inside of them (``params['w']``), and of results.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os.path
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule.check.claim import ClaimProblem, argument_names
-from chainrule.check.sweep import StepProblem, backward
+from chainrule.check.sweep import StepProblem, parts_of
 from chainrule.containers import Structure, flatten, leaf_paths, unflatten
 from chainrule.errors import ArgumentError
 from chainrule.provider import Tape, TapeStep
@@ -69,7 +70,7 @@ class Chain:
                 return read
         return names
 
-    def _run(self, args: tuple[Any, ...], *, keep: bool) -> _Run:
+    def _run(self, args: tuple[Any, ...]) -> _Run:
         run = _Run({}, {}, {}, [])
         for name, value in zip(self.names, args, strict=True):
             self._bind(run, name, value, [])
@@ -95,7 +96,7 @@ class Chain:
             outs: list[int] = []
             for name, value in zip(entry.writes, results, strict=True):
                 self._bind(run, name, value, outs)
-            run.calls.append((list(entry.reads), ins, outs, pull if keep else None))
+            run.calls.append((list(entry.reads), ins, outs, pull))
         return run
 
     def _bind(self, run: _Run, name: str, tree: Any, outs: list[int]) -> None:
@@ -117,7 +118,7 @@ class Chain:
 
     def value(self, *args: Any) -> Any:
         """The result of the last step."""
-        return self._result(self._run(args, keep=False))
+        return self._result(self._run(args))
 
     def function(self) -> Callable[..., Any]:
         """The composition of the forward passes, under the names of its arguments."""
@@ -148,8 +149,16 @@ class Chain:
         self, argnums: int | tuple[int, ...], args: tuple[Any, ...]
     ) -> tuple[Any, Callable[[Any], Any]]:
         """The result, and the gradient that the backward passes make together."""
-        run = self._run(args, keep=True)
-        steps = self._tape_steps(run, kept=True)
+        run = self._run(args)
+        steps = self._tape_steps(run)
+        pulls = [
+            functools.partial(
+                _pulled, entry, [run.structures[name] for name in reads],
+                flatten(tuple(self._read(run, name, -1)[0] for name in entry.writes))[1],
+                [run.values[n] for n in ins], pull,
+            )
+            for entry, (reads, ins, _, pull) in zip(self.entries, run.calls, strict=True)
+        ]  # fmt: skip
         places = [n % len(args) for n in ([argnums] if isinstance(argnums, int) else argnums)]
         results = [number for name in self.entries[-1].writes for number in run.numbers[name]]
 
@@ -163,7 +172,7 @@ class Chain:
                     continue
                 given = [adjoints.pop(n, np.zeros(np.shape(run.values[n]))) for n in step.outputs]
                 try:
-                    parts = backward(step, k, [run.values[number] for number in step.inputs], given)
+                    parts = parts_of(step, k, [run.values[n] for n in step.inputs], given, pulls[k])
                 except StepProblem as problem:
                     raise ClaimProblem(f"step {k + 1} `{step.name}`: {problem}") from problem.__cause__
                 for number, part in zip(step.inputs, parts, strict=True):
@@ -180,7 +189,7 @@ class Chain:
 
     def tape(self, _f: Any, args: tuple[Any, ...], argnums: int | tuple[int, ...]) -> Tape:
         """The steps at one point, for the judge."""
-        run = self._run(args, keep=False)
+        run = self._run(args)
         places = [n % len(args) for n in ([argnums] if isinstance(argnums, int) else argnums)]
         roots = [number for place in places for number in run.numbers[self.names[place]]]
         results = [number for name in self.entries[-1].writes for number in run.numbers[name]]
@@ -192,21 +201,20 @@ class Chain:
                 structure = run.structures[self.names[place]]
                 moved[place] = unflatten(structure, list(leaves[start : start + structure.size]))
                 start += structure.size
-            return self._run(tuple(moved), keep=False).values
+            return self._run(tuple(moved)).values
 
-        return Tape(self._tape_steps(run, kept=False), roots, results, replay)
+        return Tape(self._tape_steps(run), roots, results, replay)
 
-    def _tape_steps(self, run: _Run, *, kept: bool) -> list[TapeStep]:
+    def _tape_steps(self, run: _Run) -> list[TapeStep]:
         made: list[TapeStep] = []
-        for entry, (reads, ins, outs, pull) in zip(self.entries, run.calls, strict=True):
+        for entry, (reads, ins, outs, _) in zip(self.entries, run.calls, strict=True):
             trees = [run.structures[name] for name in reads]
-            results = [run.structures[name] for name in entry.writes]
             labels = [path for name in reads for path in leaf_paths(run.structures[name], name)]
             made.append(
                 TapeStep(
-                    entry.name, tuple(ins), tuple(outs), _Forward(entry, trees),
-                    _Backward(entry, trees, results, pull if kept else None), tuple(labels),
-                    _place(entry.forward), "", _place(entry.backward) if entry.backward is not None else "",
+                    entry.name, tuple(ins), tuple(outs), _Direction(entry, trees, with_pullback=False),
+                    _Direction(entry, trees, with_pullback=True), tuple(labels), _place(entry.forward), "",
+                    _place(entry.backward) if entry.backward is not None else "",
                 )
             )  # fmt: skip
         return made
@@ -232,50 +240,43 @@ def _entry(entry: Any, k: int, before: tuple[str, ...]) -> _Entry:
     return _Entry(name, rest[0], rest[1] if len(rest) > 1 else None, reads, writes)
 
 
-class _Forward:
-    """A step's forward pass on leaves."""
+class _Direction:
+    """One step on leaves: its forward pass, or (``with_pullback``) its value and pullback."""
 
-    def __init__(self, entry: _Entry, trees: list[Structure]) -> None:
-        self.entry, self.trees = entry, trees
+    def __init__(self, entry: _Entry, trees: list[Structure], *, with_pullback: bool) -> None:
+        self.entry, self.trees, self.with_pullback = entry, trees, with_pullback
 
-    def __call__(self, *leaves: Any) -> list[Any]:
-        made = self.entry.forward(*_grouped(self.trees, leaves))
+    def __call__(self, *leaves: Any) -> Any:
+        groups = _grouped(self.trees, leaves)
+        made = self.entry.forward(*groups)
+        pull = None
         if self.entry.backward is None:
-            made = _pair(made, self.entry.name)[0]
-        return flatten(made if len(self.entry.writes) == 1 else tuple(made))[0]
+            made, pull = _pair(made, self.entry.name)
+        flat, structure = flatten((made,) if len(self.entry.writes) == 1 else tuple(made))
+        if not self.with_pullback:
+            return flat
+        return flat, functools.partial(_pulled, self.entry, self.trees, structure, leaves, pull)
 
 
-class _Backward:
-    """A step's backward pass on leaves; the pullback is that of the forward pass that was kept, or of a fresh one."""
-
-    def __init__(self, entry: _Entry, trees: list[Structure], results: list[Structure], pull: Any) -> None:
-        self.entry, self.trees, self.results, self.pull = entry, trees, results, pull
-
-    def __call__(self, inputs: Sequence[Any], adjoints: Sequence[Any]) -> list[Any]:
-        groups = _grouped(self.trees, inputs)
-        given = _grouped(self.results, adjoints)
-        g = given[0] if len(given) == 1 else tuple(given)
-        if self.entry.backward is not None:
-            made = self.entry.backward(*groups, g)
-        else:
-            pull = self.pull if self.pull is not None else _pair(self.entry.forward(*groups), self.entry.name)[1]
-            made = pull(g)
-        parts = (made,) if len(groups) == 1 and not (isinstance(made, tuple) and len(made) == 1) else made
-        if not isinstance(parts, tuple | list) or len(parts) != len(groups):
-            raise ArgumentError(
-                f"the backward pass of `{self.entry.name}` returned {type(made).__name__} for {len(groups)} inputs",
-                cure="return a tuple with one adjoint for each input, None where there is no dependence",
-            )
-        flat: list[Any] = []
-        for part, tree in zip(parts, self.trees, strict=True):
-            leaves = [None] * tree.size if part is None else flatten(part)[0]
-            if len(leaves) != tree.size:
-                raise ArgumentError(
-                    f"the backward pass of `{self.entry.name}` returned {len(leaves)} arrays for {tree.size}",
-                    cure="an adjoint has the container of what it belongs to",
-                )
-            flat.extend(leaves)
-        return flat
+def _pulled(
+    entry: _Entry, trees: list[Structure], results: Structure, inputs: Sequence[Any], pull: Any, adjoints: Sequence[Any]
+) -> list[Any]:
+    """The adjoints of the input leaves, by the pullback of the forward pass that was run, or by the backward pass."""
+    given = unflatten(results, list(adjoints))
+    g = given[0] if len(given) == 1 else given
+    groups = _grouped(trees, [_fresh(one) for one in inputs])
+    made = entry.backward(*groups, g) if entry.backward is not None else pull(g)
+    single = len(trees) == 1
+    parts = (made,) if single and not (isinstance(made, tuple) and len(made) == 1) else made
+    if not isinstance(parts, tuple | list) or len(parts) != len(trees):
+        raise ClaimProblem(f"its backward pass returns a {type(made).__name__} for {len(trees)} inputs")
+    flat: list[Any] = []
+    for part, tree in zip(parts, trees, strict=True):
+        leaves = [None] * tree.size if part is None else flatten(part)[0]
+        if len(leaves) != tree.size:
+            raise ClaimProblem(f"its backward pass returns {len(leaves)} arrays for an input of {tree.size}")
+        flat.extend(leaves)
+    return flat
 
 
 def _grouped(trees: list[Structure], leaves: Sequence[Any]) -> list[Any]:

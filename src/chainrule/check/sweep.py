@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainrule.check.claim import ClaimProblem
+from chainrule.errors import ArgumentError
 from chainrule.numerical.point import FloatArray
-from chainrule.provider import Tape, TapeStep
+from chainrule.provider import Tape, TapeStep, Untraceable
 
-__all__ = ["StepProblem", "Sweep", "is_real", "sweep"]
+__all__ = ["StepProblem", "Sweep", "is_real", "parts_of", "sweep"]
 
 
 class StepProblem(Exception):
@@ -49,7 +51,7 @@ def sweep(tape: Tape, values: Mapping[int, Any], cotangent: FloatArray) -> Sweep
         if not any(number in adjoints for number in step.outputs):
             continue
         given = [_adjoint(adjoints, number, values) for number in step.outputs]
-        parts = backward(step, k, [values[number] for number in step.inputs], given)
+        parts = parts_of(step, k, [values[number] for number in step.inputs], given)
         row = [(n, np.asarray(g, dtype=np.float64)) for n, g in zip(step.outputs, given, strict=True) if n in adjoints]
         # A value that is overwritten has no other user after this step: its adjoint ends here.
         for number in step.outputs:
@@ -72,11 +74,18 @@ def _adjoint(adjoints: dict[int, Any], number: int, values: Mapping[int, Any]) -
     return adjoints[number] if number in adjoints else np.zeros(value.shape, value.dtype)
 
 
-def backward(step: TapeStep, k: int, inputs: list[Any], given: list[Any]) -> list[Any]:
-    """The parts that one step gives back to its inputs, examined."""
+def parts_of(
+    step: TapeStep, k: int, inputs: list[Any], given: list[Any], pullback: Callable[[Any], Any] | None = None
+) -> list[Any]:
+    """The parts that one step gives back to its inputs, examined; by ``pullback`` if its forward pass has been run."""
     try:
         with np.errstate(all="ignore"):
-            parts = list(step.backward([_fresh(one) for one in inputs], [_fresh(one) for one in given]))
+            pull = step.vjp(*map(_fresh, inputs))[1] if pullback is None else pullback
+            parts = list(pull([_fresh(one) for one in given]))
+    except (ArgumentError, Untraceable):
+        raise
+    except ClaimProblem as problem:
+        raise StepProblem(str(problem), k, "an adjoint for each input, in its container") from problem
     except Exception as problem:
         raise StepProblem(
             f"its backward pass raises {type(problem).__name__}: {problem}", k, f"raises {type(problem).__name__}"
