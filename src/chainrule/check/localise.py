@@ -44,7 +44,8 @@ class Complaint(NamedTuple):
     x: FloatArray
     cotangents: FloatArray  # (projections, outputs)
     gradients: FloatArray | None  # (projections, entries); None where the claim never got so far
-    eps: float  # of the claim
+    eps: float  # of the run that is taken to pieces
+    rounding: float  # of the claim, which may be in a lower precision
     worst: int | None  # the entry that is most wrong
     projection: int
 
@@ -196,7 +197,7 @@ def _split(
             defect, allowed = _weighed(seen, i, part, sizes[i], unit)
             wiring, miswired = 0.0, False
             if complaint.gradients is not None:
-                wiring, miswired = _wiring(complaint, projection, swept[q], line, unit)
+                wiring, miswired = _wiring(complaint, projection, swept[q], line)
             total = float(np.sum(defect)) + wiring
             clear = np.abs(defect) > allowed
             share = defect / total if total != 0 else np.sign(defect)
@@ -230,7 +231,7 @@ def _weighed(seen: Lines, i: int, part: slice, sizes: FloatArray, unit: float) -
     return np.where(lost, 0.0, defect), allowed
 
 
-def _wiring(complaint: Complaint, projection: int, swept: FloatArray, line: Line, unit: float) -> tuple[float, bool]:
+def _wiring(complaint: Complaint, projection: int, swept: FloatArray, line: Line) -> tuple[float, bool]:
     """What the claim is beside what its own steps make when they are chained."""
     assert complaint.gradients is not None
     step = np.zeros(swept.size)
@@ -240,7 +241,7 @@ def _wiring(complaint: Complaint, projection: int, swept: FloatArray, line: Line
     value = float(gap @ step)
     if not np.isfinite(value):
         return 0.0, False
-    return value, abs(value) > 1e5 * unit * size
+    return value, abs(value) > (1e5 if complaint.rounding < 1e-10 else 1e4) * complaint.rounding * size
 
 
 # --- each step alone ------------------------------------------------------------------------------------------------
@@ -319,14 +320,14 @@ def blame(
         worst = report.worst[0] if report.worst else None
         complaint = Complaint(
             site.evaluator.point, site.x, site.cotangents, site.gradients,
-            2 * site.rounding if not site.lifted else float(np.finfo(float).eps),
+            2 * site.rounding if not site.lifted else float(np.finfo(float).eps), 2 * site.rounding,
             worst["flat"] if worst is not None else None, worst["projection"] if worst is not None else 0,
         )  # fmt: skip
     else:
         rng = np.random.default_rng(report.seed)
         size = sum(int(np.size(leaf)) for leaf in claim.out_leaves)
         cotangents = rng.choice([-1.0, 1.0], (1, size)) * rng.integers(8, 16, (1, size)) / 8.0
-        complaint = Complaint(point, point.x, cotangents, None, point.eps, None, 0)
+        complaint = Complaint(point, point.x, cotangents, None, point.eps, point.eps, None, 0)
     try:
         with claim.frozen(), np.errstate(all="ignore"):
             tree = complaint.point.build(complaint.x)

@@ -7,6 +7,7 @@ pass is the one that ``jax.vjp`` finds for it, the user's rule included.
 from __future__ import annotations
 
 import inspect
+import linecache
 import os.path
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from chainrule.provider import Tape, TapeStep, Untraceable
-from chainrule.source import line_text
 
 __all__ = ["jax_tape"]
 
@@ -166,7 +166,9 @@ def _line(jax: Any, equation: Any) -> tuple[str, str]:
     folders = (os.path.dirname(str(jax.__file__)), os.path.dirname(__file__))
     for frame in getattr(traceback, "frames", ()):
         if not frame.file_name.startswith((*folders, "<")):
-            return f"{os.path.basename(frame.file_name)}:{frame.line_num}", line_text(frame.file_name, frame.line_num)
+            return f"{os.path.basename(frame.file_name)}:{frame.line_num}", linecache.getline(
+                frame.file_name, frame.line_num
+            ).strip()
     return "", ""
 
 

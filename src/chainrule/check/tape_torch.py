@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import linecache
 import os.path
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,6 @@ import numpy as np
 
 from chainrule.containers import flatten, unflatten
 from chainrule.provider import Tape, TapeStep, Untraceable
-from chainrule.source import line_text
 
 __all__ = ["torch_tape"]
 
@@ -272,7 +272,9 @@ class _Recorder:
         if frame is None:
             return (f"module {module}" if module else ""), ""
         at = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
-        return (f"{at}, module {module}" if module else at), line_text(frame.f_code.co_filename, frame.f_lineno)
+        return (f"{at}, module {module}" if module else at), linecache.getline(
+            frame.f_code.co_filename, frame.f_lineno
+        ).strip()
 
 
 _HERE = os.path.dirname(__file__)
