@@ -13,6 +13,7 @@ from chainrule.check.compare import Comparison, Site
 from chainrule.check.directions import Direction, coordinate, random_line, strata
 from chainrule.check.drill import ALONE, Suspect, find_entry, find_kinks, sentence_on, weigh
 from chainrule.check.explain import explain
+from chainrule.check.lifted import ROUNDED, settled
 from chainrule.check.report import Report
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.line import Line, Noise, measure_noise
@@ -242,7 +243,7 @@ def _verdict(j: Judgement, site: Site) -> None:
     mains = [c for c in seen if c.direction.kind == "all"]
     _resolution(j, site, mains)
     _keep_trace(j, mains)
-    suspects = _suspects(j, site, seen, entries)
+    suspects = settled(site, _suspects(j, site, seen, entries))
     _worst(j, site, entries, suspects)
     _say(j, site, seen, kinks, entries, suspects)
 
@@ -551,6 +552,8 @@ def _say(
         report.notes.append(
             "some directions were confirmed by very small steps only: f has kinks, or varies, close to x"
         )
+    if any(s.reason == ROUNDED for s in suspects):
+        report.notes.append(f"some entries differ by {ROUNDED}")
     if all(c.claimed == 0 for c in seen) and not entries:
         report.notes.append("the gradient is zero along all lines: f does not depend on its input here")
 
@@ -608,7 +611,7 @@ def _at_probe(j: Judgement, site: Site, base: FloatArray, gradients: FloatArray,
     wrong = [c for c in there.compare(lines) if c.wrong]
     if not wrong:
         return
-    suspects = _suspects(j, there, wrong, [])
+    suspects = settled(there, _suspects(j, there, wrong, []))
     failing = [s for s in suspects if s.verdict == "FAIL"]
     if not failing:
         return
