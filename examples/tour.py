@@ -66,6 +66,7 @@ def main(out: str | Path = "build/tour", console: Console | None = None, most: i
     with threadpool_limits(1):
         gradient_two_ways(console, params, training)
         program_of_the_gradient(console, params, training, folder, written)
+        derived(console, params, training, folder, written)
         judged(console, params, training)
         runs = methods(console, params, training, most)
     picture(runs, test, folder, written)
@@ -210,12 +211,33 @@ def program_of_the_gradient(console: Console, params: Any, training: Any, folder
     console.print(table)
 
 
-# --- 4: the judge -----------------------------------------------------------------------------------------------------
+# --- 4: the derivation ------------------------------------------------------------------------------------------------
+
+
+def derived(console: Console, params: Any, training: Any, folder: Path, written: list[Path]) -> None:
+    """The chain rule written down, step by step, each line verified: a page."""
+    section(console, 4, "The derivation: the chain rule written down, each line verified")
+    console.print('[dim]>>>[/] cr.derive(loss, params, images, labels).html("derivation.html")')
+    derivation = cr.derive(digits.loss, params, *training)
+    path = folder / "derivation.html"
+    size = len(derivation.html(path).encode())
+    written.append(path)
+    wrong = derivation.unverified
+    state = f"[red]NOT VERIFIED: {', '.join(wrong)}[/]" if wrong else "[green]Each of them has been verified[/]"
+    console.print(
+        f"The function is a composition of {len(derivation.items)} steps; the page tells each of them, its local "
+        "derivatives, and how the adjoints go from the last step to the first. "
+        f"{state}: differences of the step alone, at these numbers. The page is one file of {size / 1000:.0f} kB that "
+        "needs no network; the arrow keys walk through it."
+    )
+
+
+# --- 5: the judge -----------------------------------------------------------------------------------------------------
 
 
 def judged(console: Console, params: Any, training: Any) -> None:
     """What ``check`` says of this gradient, and of one with a planted mistake."""
-    section(console, 4, "The judge")
+    section(console, 5, "The judge")
     console.print("[dim]>>>[/] cr.check(loss, params, images, labels)")
     report = cr.check(digits.loss, params, *training, progress=False)
     verdict(console, report)
@@ -239,7 +261,7 @@ def verdict(console: Console, report: Any) -> None:
     console.print(Text(price, style="dim"))
 
 
-# --- 5: methods that are not ours -------------------------------------------------------------------------------------
+# --- 6: methods that are not ours -------------------------------------------------------------------------------------
 
 
 def gradient_descent(value_and_gradient: Callable[[Any], Any], w: Any, rate: float, steps: int) -> Iterator[Any]:
@@ -252,7 +274,7 @@ def gradient_descent(value_and_gradient: Callable[[Any], Any], w: Any, rate: flo
 
 def methods(console: Console, params: Any, training: Any, limit: int | None) -> list[Run]:
     """One gradient, handed to five methods."""
-    section(console, 5, "The same gradient, handed to methods that are not ours")
+    section(console, 6, "The same gradient, handed to methods that are not ours")
     console.print(
         "SciPy's minimisers want one vector, so they get [cyan]f = lambda w: loss(unpack(w), images, labels)[/] with "
         "[cyan]jac[/] from [cyan]cr.value_and_grad(f)[/] and, for Newton-CG, [cyan]hessp[/] from [cyan]cr.hvp[/]. "
@@ -329,7 +351,7 @@ def timed(run: Run, call: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
-# --- 6: the pictures --------------------------------------------------------------------------------------------------
+# --- 7: the pictures --------------------------------------------------------------------------------------------------
 
 
 def picture(runs: list[Run], test: Any, folder: Path, written: list[Path]) -> None:
@@ -418,7 +440,7 @@ def ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     return [float(np.log10(value)) for value in inside], [f"{value:g}" for value in inside]
 
 
-# --- 7: the outcome ---------------------------------------------------------------------------------------------------
+# --- 8: the outcome ---------------------------------------------------------------------------------------------------
 
 
 def outcome(console: Console, runs: list[Run], test: Any) -> None:

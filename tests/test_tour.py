@@ -79,6 +79,8 @@ def test_it_tells_its_story_in_order(narrow: Taken) -> None:
         "They agree",
         "program grad_loss(",
         "floating-point operations",
+        "cr.derive(loss, params, images, labels)",
+        "composition of 19 steps",
         "cr.check(loss, params, images, labels)",
         "PASS",
         "FAIL",
@@ -88,6 +90,7 @@ def test_it_tells_its_story_in_order(narrow: Taken) -> None:
         "What each method made of it",
         "* stopped after",
         "here/gradient.txt",
+        "here/derivation.html",
         "here/methods.png",
     ]
     text = "\n".join(narrow.lines())
@@ -135,6 +138,16 @@ def test_the_program_that_it_writes_is_the_gradients(tour: ModuleType, narrow: T
     training, _ = tour.digits.load()
     program = cr.grad(tour.digits.loss).program(tour.digits.start(), *training)
     assert path.read_text(encoding="utf-8") == f"{program}\n"
+
+
+def test_the_page_of_the_derivation_is_whole_and_small(narrow: Taken) -> None:
+    path = next(path for path in narrow.files if path.name == "derivation.html")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.rstrip().endswith("</html>")
+    assert "hidden" in text
+    assert "NOT VERIFIED" not in text
+    assert len(text.encode()) < 1_000_000
 
 
 def test_the_table_holds_the_gradients_own_figures(tour: ModuleType, narrow: Taken) -> None:
@@ -192,7 +205,11 @@ def test_the_command_takes_the_tour_in_time(tmp_path: Path) -> None:
     accuracies = [float(one) for one in re.findall(r"(\d+\.\d)% *$", done.stdout, re.MULTILINE)]
     assert len(accuracies) == 5
     assert min(accuracies) > 95.0
-    assert {path.name for path in (tmp_path / "made").iterdir()} == {"gradient.txt", "methods.png"}
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        "derivation.html",
+        "gradient.txt",
+        "methods.png",
+    }
     # Two minutes on two free cores; a test shares its cores with others.
 
 

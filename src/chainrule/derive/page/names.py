@@ -1,0 +1,63 @@
+"""What the parts of a page call each other: a key for each step and argument, and who reads whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chainrule.derive.derivation import Derivation, Input, Item
+from chainrule.derive.page.markup import Markup, element
+
+__all__ = ["Names", "shape_of"]
+
+
+def shape_of(shape: tuple[int, ...]) -> str:
+    """``6 × 5``, or ``number`` where there are no axes."""
+    return " × ".join(map(str, shape)) if shape else "number"
+
+
+class Names:
+    """The keys of a derivation's items and inputs: ``i3-1`` for the item 3.1, ``a2`` for the second argument."""
+
+    def __init__(self, derivation: Derivation) -> None:
+        self.derivation = derivation
+        self.items: dict[str, Item] = {item.label: item for item in derivation.walk()}
+        self._inputs = {id(one): f"a{number}" for number, one in enumerate(derivation.inputs, start=1)}
+        self._by_name: dict[str, str] = {one.name: self._inputs[id(one)] for one in derivation.inputs}
+        self._top = {item.label for item in derivation.items}
+        for item in self._shown_first():
+            self._by_name.setdefault(item.name, self.key(item))
+
+    def _shown_first(self) -> Iterator[Item]:
+        """Items of the outer level before those inside of them, which may have the same names."""
+        yield from self.derivation.items
+        yield from self.items.values()
+
+    def key(self, one: Item | Input) -> str:
+        """The key of an item or an argument."""
+        return self._inputs[id(one)] if isinstance(one, Input) else self.key_of(one.label)
+
+    @staticmethod
+    def key_of(label: str) -> str:
+        """The key of the item with this label."""
+        return "i" + label.replace(".", "-")
+
+    def key_named(self, name: str) -> str:
+        """The key of the argument or step of this name."""
+        return self._by_name[name]
+
+    def readers(self, one: Item | Input) -> list[str]:
+        """The keys of the items that read it, each once, in order."""
+        name = one.name
+        if isinstance(one, Item):
+            found = [label for label in one.consumers if label in self.items]
+            return [self.key_of(label) for label in found]
+        inside = [item for item in self.derivation.walk() if name in item.reads]
+        return list(dict.fromkeys(self.key(item) for item in inside))
+
+    def link(self, label: str, text: object = None) -> Markup:
+        """A link to the card of the item with this label, by its name unless something else is said."""
+        item = self.items.get(label)
+        if item is None:
+            return element("code", label if text is None else text)
+        shown = element("code", item.name) if text is None else text
+        return element("a", shown, href=f"#card-{self.key(item)}", data_key=self.key(item))
