@@ -45,8 +45,7 @@ def page(derivation: Derivation, *, title: str | None = None, beside: Beside | N
         _head(derivation, names, title),
         element(
             "div",
-            source_pane(derivation, names),
-            steps_pane(derivation, names),
+            element("div", source_pane(derivation, names), steps_pane(derivation, names), class_="left"),
             account(derivation, names, beside),
             class_="ledger",
         ),

@@ -493,10 +493,8 @@ def gradient(derivation: Derivation, names: Names) -> Markup:
         made.append(
             paragraph("Collected, with identities of real numbers (so that rounding may differ in the last digits):")
         )
-        lines = [formula(f"{latex_of(one.leaf)} = {latex_of(one.closed)}", display=True) for one in closed]
-        made.append(
-            element("div", *(element("div", line, class_="display scrolls") for line in lines), class_="result")
-        )
+        lines = [f"{_adjoint_latex(one)} = {latex_of(one.closed)}" for one in closed if one.closed is not None]
+        made.append(element("div", *map(display, lines), class_="result"))
     rest = [one for one in derivation.gradient if one.closed is None]
     if rest:
         also = "The others are" if closed else "The gradient is"
