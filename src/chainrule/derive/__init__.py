@@ -67,12 +67,10 @@ def derive(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 0, 
         argnums=point.argnums,
         inputs=inputs,
         items=items,
-        locals=(),
+        locals=story.locals(),
         output=story.leaf(output),
         value=evidence.values[output],
-        gradient=tuple(
-            Gradient(one.name, one.leaf, None, one.adjoint.value) for one in inputs if one.adjoint is not None
-        ),
+        gradient=story.gradient(inputs),
         check=check,
         evidence=evidence,
     )

@@ -272,10 +272,9 @@ def _unicode_script(token: _Token) -> list[str | Slot]:
         return _unicode_parts(inside, 0)
     if len(inside) == 1 and inside[0].kind == "field" and inside[0].text == "axes":
         return [Slot("axes")]
-    parts = _styled(_unicode_parts(inside, 0), "_")
     if len(inside) == 1 and inside[0].kind == "hole":
-        return parts
-    return ["[", *parts, "]"]
+        return _styled(_unicode_parts(inside, 0), "_")
+    return ["[", *_unicode_parts(token.inside, 0), "]"]
 
 
 def _unicode_command(token: _Token) -> list[str | Slot]:
@@ -354,7 +353,7 @@ def form_of(rule: Rule, medium: str, entrywise: bool = False) -> Form:
             parts = ["·" if one == _GAP else one for one in parts]
         parts = [" " if one == _GAP else one for one in parts]
         if any(one.kind == "command" and one.text == "frac" for one in seq):
-            binds = min(binds, PRODUCT)
+            binds = min(binds, PRODUCT - 1)
     opens = any(isinstance(one, Slot) and one.style == "big" for one in parts)
     return Form(_joined(parts), binds, opens)
 

@@ -28,7 +28,9 @@ _SPECIAL = {
 _SIGNS = {
     "—": "---", "–": "--", "’": "'", "“": "``", "”": "''", "·": r"\ensuremath{\cdot}", "×": r"\ensuremath{\times}",
     "≤": r"\ensuremath{\le}", "≥": r"\ensuremath{\ge}", "∞": r"\ensuremath{\infty}", "∂": r"\ensuremath{\partial}",
-    "→": r"\ensuremath{\to}", "∈": r"\ensuremath{\in}", "−": "-", "Σ": r"\ensuremath{\Sigma}", "…": r"\dots{}",
+    "→": r"\ensuremath{\to}", "∈": r"\ensuremath{\in}", "−": "-", "Σ": r"\ensuremath{\Sigma}",
+    "⊙": r"\ensuremath{\odot}",
+    "𝟏": r"\ensuremath{\mathbf 1}", "ᵀ": r"\ensuremath{^{\mathsf T}}", "…": r"\dots{}",
 }  # fmt: skip
 
 
@@ -159,7 +161,7 @@ def unicode_number(value: Any) -> str:
     known = _constant(value, 0)
     if known is not None:
         return known.replace("-", "−", 1)
-    return _digits(value).replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−", 1)
+    return _digits(value).replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−")
 
 
 def latex_number(value: Any) -> str:

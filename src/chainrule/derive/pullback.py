@@ -18,7 +18,7 @@ from chainrule.program import Literal, Program, Step, Var
 from chainrule.transforms.backprop import backprop
 from chainrule.transforms.simplify import simplify
 
-__all__ = ["Piece", "Pulled", "piece_of", "pulled_back"]
+__all__ = ["Piece", "Pulled", "differentiable", "piece_of", "pulled_back", "scalar_partials"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +107,14 @@ def differentiable(piece: Piece, wrt: Sequence[Var]) -> tuple[Var, ...]:
             continue
         kept.append(var)
     return tuple(kept)
+
+
+def scalar_partials(piece: Piece, wrt: Sequence[Var], leaf: Callable[[Var], Leaf]) -> list[Expr | None]:
+    """The partials of one step between numbers: the sweep of a program whose one result is that number."""
+    with np.errstate(all="ignore"):
+        swept = backprop(piece.program, [piece.reads.index(var) for var in wrt])
+        program = simplify(swept)
+    known: dict[Var, Expr] = {place_of: leaf(var) for var, place_of in zip(piece.reads, swept.inputs, strict=True)}
+    for var, made in zip(piece.makes, swept.steps[0].outputs, strict=True):
+        known[made] = leaf(var)
+    return [expression_of(program, one, known) for one in program.outputs]

@@ -19,7 +19,7 @@ from chainrule.derive.expression import Expr, Leaf, Node, Number, expression_of,
 from chainrule.program import array_type
 from chainrule.rule import IDENTITIES, RULES, Elementwise, Index, Rule
 
-__all__ = ["tidy"]
+__all__ = ["added", "tidy"]
 
 _FACTORS = frozenset({"times", "over", "opposite", "inverse", "squared", "power"})
 _TERMS = frozenset({"plus", "minus"})
@@ -37,6 +37,14 @@ def tidy(expr: Expr, known: Mapping[Expr, Leaf] | None = None) -> Expr:
     if known:
         made = _folded(made, [(_Tidier().tidy(one), leaf) for one, leaf in known.items()])
     return made if made.shape == expr.shape else expr
+
+
+def added(terms: Sequence[Expr]) -> Expr:
+    """The sum of expressions of one shape, tidied."""
+    made = terms[0]
+    for one in terms[1:]:
+        made = _node("plus", made, one)
+    return tidy(made)
 
 
 @functools.cache
@@ -159,6 +167,10 @@ class _Tidier:
         self.done: dict[Expr, Expr] = {}
 
     def tidy(self, expr: Expr) -> Expr:
+        if isinstance(expr, Number) and type(expr.value) in (float, np.float64) and np.isfinite(expr.value):
+            # 0.14285714285714285 is 1/7.
+            made = _exact(expr.value)
+            return self.product(expr).expr(()) if isinstance(made, Fraction) and made.denominator > 1 else expr
         if not isinstance(expr, Node):
             return expr
         found = self.done.get(expr)

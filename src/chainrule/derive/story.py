@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.derive.derivation import Adjoint, Contribution, Input, Item, Partial, Verdict
+from chainrule.derive.closed import closed_forms
+from chainrule.derive.derivation import Adjoint, Contribution, Gradient, Input, Item, Local, Partial, Verdict
 from chainrule.derive.evidence import Evidence
 from chainrule.derive.expression import Expr, Leaf, expression_of
 from chainrule.derive.grouping import Group, groups_of
+from chainrule.derive.kinds import local_derivatives, words_of
 from chainrule.derive.naming import names_of
-from chainrule.derive.pullback import Piece, Pulled, differentiable, piece_of, pulled_back
-from chainrule.derive.real import tidy
+from chainrule.derive.pullback import Piece, Pulled, differentiable, piece_of, pulled_back, scalar_partials
+from chainrule.derive.real import added, tidy
 from chainrule.derive.witness import agree, combined, formula_agrees, pullback_agrees
 from chainrule.program import Literal, Program, Step, Var
 from chainrule.rule import Discrete, Elementwise
@@ -93,6 +95,31 @@ class Story:
                 )
         return tuple(made)
 
+    def locals(self) -> tuple[Local, ...]:
+        """The kinds of step that carry an adjoint, with their local derivatives."""
+        steps = []
+        for block in self.blocks:
+            for part in [*block.parts, block]:
+                step = part.steps[-1]
+                if any(var in self.evidence.adjoints for var in step.outputs):
+                    steps.append((self.names[step.outputs[0]], step))
+        return local_derivatives(self.program, steps)
+
+    def gradient(self, inputs: Sequence[Input]) -> tuple[Gradient, ...]:
+        """The result for each argument, in closed form where that is short and the numbers agree."""
+        named = {var: var not in self.unnamed for step in self.program.steps for var in step.outputs}
+        forms = closed_forms(self.program, self.leaf, named)
+        values = {self.names[var]: value for var, value in self.evidence.values.items() if var in self.names}
+        made = []
+        for one, form in zip([each for each in inputs if not each.captured], forms, strict=True):
+            assert one.adjoint is not None
+            closed = None
+            if form is not None:
+                verdict = formula_agrees(form[0], lambda leaf: values[leaf.name], one.adjoint.value)
+                closed = form[0] if verdict.ok is not False else None
+            made.append(Gradient(one.name, one.leaf, closed, one.adjoint.value))
+        return tuple(made)
+
     def adjoint(self, var: Var, readers: dict[Var, list[Block]]) -> Adjoint | None:
         """The adjoint of a variable as the sum over what reads it."""
         evidence = self.evidence
@@ -121,7 +148,9 @@ class Story:
             # The sweep knows which entries were not selected further up; a single step does not.
             notes = ("entries that are not selected further on are left out, whatever they are",)
             verdict = Verdict(True, "the sweep left out what was not selected")
-        return Adjoint(leaf, kept, None, value, verdict, seeded, notes)
+        exprs = [one.expr for one in kept if one.expr is not None]
+        expr = added(exprs) if exprs and len(exprs) == len(kept) and not seeded else None
+        return Adjoint(leaf, kept, expr, value, verdict, seeded, notes)
 
 
 def _readers(blocks: Sequence[Block]) -> dict[Var, list[Block]]:
@@ -240,7 +269,7 @@ class Block:
             name=story.names[var],
             leaf=story.leaf(var),
             kind="group" if self.parts else "step",
-            words=self.group.words or step.rule.name.replace("_", " "),
+            words=self.group.words or words_of(step),
             shape=kind.shape,
             dtype=kind.dtype.name,
             place=place(program.sites.get(var)),
@@ -308,20 +337,6 @@ def _scalar_piece(piece: Piece, step: Step) -> Piece:
     )
     inner[step.outputs[0]] = made
     return Piece(builder.finish([builder.value(made)]), piece.reads, step.outputs, inner)
-
-
-def scalar_partials(piece: Piece, wrt: Sequence[Var], leaf: Callable[[Var], Leaf]) -> list[Expr | None]:
-    """The partials of one step between numbers: the sweep of a program whose one result is that number."""
-    from chainrule.transforms.backprop import backprop
-    from chainrule.transforms.simplify import simplify
-
-    with np.errstate(all="ignore"):
-        swept = backprop(piece.program, [piece.reads.index(var) for var in wrt])
-        program = simplify(swept)
-    known: dict[Var, Expr] = {place_of: leaf(var) for var, place_of in zip(piece.reads, swept.inputs, strict=True)}
-    for var, made in zip(piece.makes, swept.steps[0].outputs, strict=True):
-        known[made] = leaf(var)
-    return [expression_of(program, one, known) for one in program.outputs]
 
 
 def _summed(program: Program, steps: Sequence[Step], var: Var) -> tuple[int, ...]:

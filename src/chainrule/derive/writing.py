@@ -18,7 +18,7 @@ from chainrule.derive.forms import ATOM, PRODUCT, SUM, Form, Slot, form_of
 from chainrule.derive.names import latex_name, latex_number, lowered, superscript, unicode_name, unicode_number
 from chainrule.rule import Elementwise, Gather, Index
 
-__all__ = ["entry", "written"]
+__all__ = ["entry", "is_quiet", "is_zero", "written"]
 
 LETTERS = "ijkmnprs"
 
@@ -78,7 +78,7 @@ class _Writer:
     def __init__(self, medium: Medium, expr: Expr) -> None:
         self.medium = medium
         taken = {leaf.name for leaf in leaves_of(expr)}
-        self.letters = [one for one in LETTERS if one not in taken] + [f"i_{number}" for number in range(60)]
+        self.letters = [one for one in LETTERS if one not in taken] + [f"i_{number}" for number in range(200)]
         self.used: set[str] = set()
 
     def fresh(self, count: int) -> list[str]:
@@ -97,10 +97,14 @@ class _Writer:
 
     def write(self, expr: Expr, need: int = 0, subs: Sequence[str] | None = None, last: bool = True) -> str:
         """The expression, in brackets if it binds less than ``need``; ``last`` says that nothing follows it."""
+        return self.bracketed(expr, need, subs, last)[0]
+
+    def bracketed(self, expr: Expr, need: int, subs: Sequence[str] | None, last: bool) -> tuple[str, bool]:
+        """What ``write`` gives, and whether it reaches as far right as it can."""
         text, binds, opens = self.parts(expr, subs)
         if binds < need or (opens and not last and need > SUM - 1):
-            return f"{self.medium.open}{text}{self.medium.close}"
-        return text
+            return f"{self.medium.open}{text}{self.medium.close}", False
+        return text, opens
 
     def parts(self, expr: Expr, subs: Sequence[str] | None) -> tuple[str, int, bool]:
         """The text, how tightly it binds, and whether it reaches as far right as it can."""
@@ -120,10 +124,13 @@ class _Writer:
 
     def node(self, expr: Node, subs: Sequence[str] | None) -> tuple[str, int, bool]:
         rule = expr.rule
-        if self.is_quiet(expr):
+        if is_quiet(expr):
             return self.parts(expr.operands[0], self.kept(subs, expr, expr.operands[0]))
         if isinstance(rule, Elementwise) and rule.chooses:
             return self.cases(expr, subs)
+        outer = None if subs is not None else self.outer(expr)
+        if outer is not None:
+            return outer
         form = form_of(rule, self.medium.name, self.is_entrywise(expr, subs))
         if isinstance(rule, Gather) and rule.adds:
             return self.placed(expr, subs)
@@ -137,20 +144,33 @@ class _Writer:
             if not subs:
                 return text, binds, opens
             below = self.joined(subs)
-            return (f"{whole}_{{{below}}}" if self.medium is LATEX else f"{whole}[{below}]"), ATOM, False
+            return (f"{{{whole}}}_{{{below}}}" if self.medium is LATEX else f"{whole}[{below}]"), ATOM, False
         return self.filled(expr, form, subs)
-
-    def is_quiet(self, expr: Node) -> bool:
-        """Whether the rule changes nothing that a reader of formulas sees: a cast, axes of extent 1."""
-        rule = expr.rule
-        if rule.algebra == "itself":
-            return True
-        if not rule.merges or len(expr.operands) != 1:
-            return False
-        return _squeezed(expr.shape) == _squeezed(expr.operands[0].shape)
 
     def is_entrywise(self, expr: Node, subs: Sequence[str] | None) -> bool:
         return subs is None and sum(one.shape != () for one in expr.operands) > 1
+
+    def outer(self, expr: Node) -> tuple[str, int, bool] | None:
+        """Products of vectors as matrices see them: a column times a row, a row times what follows."""
+        if len(expr.operands) != 2:
+            return None
+        left, right = expr.operands
+        raised = r"^{\mathsf T}" if self.medium is LATEX else superscript("T")
+        gap = r"\," if self.medium is LATEX else " "
+        if expr.rule.algebra == "times" and expr.ndim == 2 and min(expr.shape) > 1:
+            if right.ndim == 2 and right.shape[1] == 1 and left.ndim == 1:
+                left, right = right, left
+            if left.shape == (expr.shape[0], 1) and right.shape == (expr.shape[1],):
+                return f"{self.write(left, PRODUCT, last=False)}{gap}{self.based(right)}{raised}", PRODUCT, False
+        if isinstance(expr.rule, Index) and left.ndim == 1 and right.ndim >= 1:
+            text, opens = self.bracketed(right, PRODUCT, None, True)
+            return f"{self.based(left)}{raised}{gap}{text}", PRODUCT, opens
+        return None
+
+    def based(self, expr: Expr) -> str:
+        """The base of a power."""
+        text = self.write(expr, ATOM, last=False)
+        return f"{{{text}}}" if self.medium is LATEX and isinstance(expr, Node) else text
 
     def filled(self, expr: Node, form: Form, subs: Sequence[str] | None) -> tuple[str, int, bool]:
         """The form with its slots filled."""
@@ -164,19 +184,19 @@ class _Writer:
             elif isinstance(part.which, int):
                 operand = expr.operands[part.which] if part.which < len(expr.operands) else None
                 last = place == len(form.parts) - 1
-                text = "" if operand is None else self.slot(expr, part, operand, subs, last)
+                text, reaches = ("", False) if operand is None else self.slot(expr, part, operand, subs, last)
                 if part.which == highest == 0 and len(expr.operands) > 1 and part.need == 0:
                     rest = [self.write(one, subs=self.kept(subs, expr, one)) for one in expr.operands[1:]]
                     text = ", ".join([text, *rest])
                 made.append(text)
-                opens = opens or (last and operand is not None and self.parts(operand, None)[2] and part.need < ATOM)
+                opens = opens or (last and reaches)
             else:
                 made.append(self.parameter(expr, part))
         text = "".join(made)
         if getattr(expr.rule, "outputs", 1) > 1:
             number = str(expr.result + 1)
             shut = f"{self.medium.open}{text}{self.medium.close}"
-            return (f"{shut}_{{{number}}}" if self.medium is LATEX else f"{shut}[{number}]"), ATOM, False
+            return (f"{{{shut}}}_{{{number}}}" if self.medium is LATEX else f"{shut}[{number}]"), ATOM, False
         return text, form.binds, opens
 
     def cases(self, expr: Node, subs: Sequence[str] | None) -> tuple[str, int, bool]:
@@ -204,27 +224,27 @@ class _Writer:
         self.case_rows(yes, (*under, text), self.kept(subs, expr, yes), rows)
         self.case_rows(no, under, self.kept(subs, expr, no), rows)
 
-    def slot(self, expr: Node, slot: Slot, operand: Expr, subs: Sequence[str] | None, last: bool) -> str:
+    def slot(self, expr: Node, slot: Slot, operand: Expr, subs: Sequence[str] | None, last: bool) -> tuple[str, bool]:
+        """What stands in a slot, and whether it reaches as far right as it can."""
         kept = self.kept(subs, expr, operand)
         medium = self.medium
         if slot.style == "argument":
-            return f"{medium.open}{self.write(operand, 0, kept)}{medium.close}"
-        if slot.style == "low" and isinstance(operand, Number) and medium is UNICODE:
-            return lowered(self.write(operand))
+            return f"{medium.open}{self.write(operand, 0, kept)}{medium.close}", False
         if slot.style == "low" and medium is UNICODE:
-            return f"[{self.write(operand, 0, kept)}]"
+            text = self.write(operand, 0, kept)
+            return lowered(text) if isinstance(operand, Number) else f"[{text}]", False
         if slot.style == "high":
             text, binds, _ = self.parts(operand, kept)
             if medium is LATEX:
-                return text
+                return text, False
             if isinstance(operand, Number):
-                return superscript(text.replace("−", "-"))
-            return f"^{text}" if binds >= ATOM else f"^({text})"
+                return superscript(text.replace("−", "-")), False
+            return (f"^{text}" if binds >= ATOM else f"^({text})"), False
         if slot.need == ATOM and medium is LATEX and last is False:
             # The base of a power or of a subscript: its own scripts must not meet the new one.
             text = self.write(operand, ATOM, kept, last=False)
-            return f"{{{text}}}" if isinstance(operand, Node) or subs else text
-        return self.write(operand, slot.need, kept, last)
+            return (f"{{{text}}}" if isinstance(operand, Node) or subs else text), False
+        return self.bracketed(operand, slot.need, kept, last)
 
     def parameter(self, expr: Node, slot: Slot) -> str:
         value = expr.params[expr.rule.params.index(str(slot.which))]
@@ -305,6 +325,7 @@ class _Writer:
                 made.append(f"{self.medium.open}{text}{self.medium.close}" if part.style == "argument" else text)
             else:
                 made.append(self.parameter(expr, part))
+        self.used.difference_update(letters[place] for place in axes)
         return "".join(made), form.binds, True
 
     def by_letters(self, expr: Node, rule: Index, subs: Sequence[str]) -> tuple[str, int, bool]:
@@ -368,3 +389,15 @@ def is_zero(expr: Expr) -> bool:
     while isinstance(expr, Node) and expr.rule.name == "broadcast_to":
         expr = expr.operands[0]
     return isinstance(expr, Number) and not isinstance(expr.value, bool | np.bool_) and expr.value == 0
+
+
+def is_quiet(expr: Expr) -> bool:
+    """Whether an expression's rule changes nothing that a reader of formulas sees: a cast, axes of extent 1."""
+    if not isinstance(expr, Node):
+        return False
+    rule = expr.rule
+    if rule.algebra == "itself":
+        return True
+    if not rule.merges or len(expr.operands) != 1:
+        return False
+    return _squeezed(expr.shape) == _squeezed(expr.operands[0].shape)

@@ -209,7 +209,7 @@ tie_weights: Any = register(
         params=("axes",),
         infer=lambda types, params: (types[0].shape, types[0].dtype),
         batch=_along_more(lambda: tie_weights),
-        latex=r"w({0} = {1})",
+        latex=r"\mathbf 1_{{{0} = {1}}}",
         cost=Cost(3),
         convention="entries that equal the extreme share a weight of 1 equally; all others have 0",
     )
