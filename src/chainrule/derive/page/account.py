@@ -38,8 +38,7 @@ def account(derivation: Derivation, names: Names, beside: Beside | None) -> Mark
     ]
     made = [
         element("section", element("h2", element("span", count, class_="no"), title), body, id=f"part-{count}")
-        for count, (title, body) in enumerate(sections, start=1)
-        if body
+        for count, (title, body) in enumerate([one for one in sections if one[1]], start=1)
     ]
     return element("main", *made, class_="pane account", id="account", tabindex="-1")
 
@@ -265,8 +264,17 @@ def chain_rule(derivation: Derivation, names: Names) -> Markup:
         ),
         display(r"\mathrm{d}v = \sum_{w \text{ reads } v} \mathrm{d}w \, \frac{\partial w}{\partial v}"),
         paragraph(
+            "Where these are arrays, it holds entry by entry: the sum then runs over every entry of every ",
+            inline("w"),
+            " into which the entry of ",
+            inline("v"),
+            " goes. Sums of products over entries are what a matrix product is, so the formulas below stay short; each "
+            "can be opened and read entry by entry.",
+        ),
+        paragraph(
             "So one goes through the list backwards, once, and at its end the adjoints of the arguments are there: "
-            "they are the gradient.",
+            "they are the gradient. Under each adjoint stands how it was verified: the step was computed again, by "
+            "itself, with numbers changed a little, and the change of its result held against the formula."
         ),
         *cards,
     )
@@ -304,8 +312,8 @@ def _card(item: Item, names: Names) -> Markup:
         body.append(
             paragraph("The result does not change with the arguments through this step: it has no adjoint.", note=True)
         )
-    if item.convention:
-        body.append(paragraph(f"At a kink: {item.convention}", note=True))
+    if item.convention and item.verdict.ok is not True:
+        body.append(paragraph(f"The convention: {item.convention}.", note=True))
     body += [paragraph(text) for text in item.induction]
     body.append(_verdict(item.verdict, item.name))
     body.append(_pictures(item.name, item.value, item.adjoint.value if item.adjoint else None))
@@ -357,7 +365,11 @@ def _adjoint(adjoint: Adjoint, name: str, names: Names) -> list[Any]:
     code = element("code", name)
     if len(terms) == 1 and not adjoint.seed:
         term = terms[0]
-        made.append(paragraph(code, " is read by ", _reader(term.consumer, names), ". Through it comes"))
+        made.append(
+            paragraph(
+                code, " is read by ", _reader(term.consumer, names), _where_of(term.consumer, name, names), ". So"
+            )
+        )
         made.append(_line(left, [term.expr]))
         made += _notes_of(term, name, names)
     else:
@@ -372,6 +384,7 @@ def _adjoint(adjoint: Adjoint, name: str, names: Names) -> list[Any]:
                     "li",
                     "through ",
                     _reader(term.consumer, names),
+                    _where_of(term.consumer, name, names),
                     ": ",
                     inline(right) if right else "(too long for a line)",
                     *_notes_of(term, name, names),
@@ -407,20 +420,38 @@ def _reader(label: str, names: Names) -> Markup:
     return joined(names.link(label, defining(item)))
 
 
+def _where_of(label: str, name: str, names: Names) -> Markup | None:
+    """The local derivative by which a step passes its adjoint on, where it is one expression."""
+    item = names.items.get(label)
+    if item is None:
+        return None
+    for one in item.partials:
+        if one.form == "partial" and one.operand.name == name and one.expr is not None:
+            quotient = rf"\frac{{\partial {latex_of(item.leaf)}}}{{\partial {latex_of(one.operand)}}}"
+            return joined(", where ", inline(rf"\textstyle {quotient} = {latex_of(one.expr)}"))
+    return None
+
+
 def _written(expr: Any) -> str:
     return "" if expr is None else "1" if expr == 1 else latex_of(expr)
 
 
 def _line(left: str, terms: Sequence[Any]) -> Markup:
+    right = _sum(terms)
+    if right is not None:
+        return display(f"{left} = {right}")
+    return paragraph(inline(left), " is their sum." if len(terms) > 1 else " is too long for a line.", note=True)
+
+
+def _sum(terms: Sequence[Any]) -> str | None:
+    """The terms added up, as LaTeX; None where one of them is too long for a line."""
     written = [_written(term) for term in terms]
     if not all(written):
-        return (
-            paragraph(inline(left), " is their sum.", note=True)
-            if len(terms) > 1
-            else paragraph("an expression that is too long for a line.", note=True)
-        )
-    text = " + ".join(f"({one})" if one.startswith("-") and place else one for place, one in enumerate(written))
-    return display(f"{left} = {text}")
+        return None
+    text = ""
+    for one in written:
+        text += one if not text else f" - {one[1:].lstrip()}" if one.startswith("-") else f" + {one}"
+    return text
 
 
 def _notes_of(term: Any, name: str, names: Names) -> list[Markup]:
@@ -503,8 +534,39 @@ def gradient(derivation: Derivation, names: Names) -> Markup:
             for one in rest
             for key in [names.key_named(one.name)]
         ]
-        made.append(paragraph(f"{also} what has been worked out above, adjoint by adjoint: ", listed(links), "."))
+        made.append(
+            paragraph(f"{also} what has been worked out above: ", listed(links), ". The whole sweep, in order:")
+        )
+        made.append(_sweep(derivation, names))
     return joined(*made)
+
+
+#: Of a longer sweep only the last lines are shown again, those of the arguments.
+_LINES = 60
+
+
+def _sweep(derivation: Derivation, names: Names) -> Markup:
+    """Every adjoint on a line, from the last step to the arguments."""
+    wanted: list[Item | Input] = [*reversed(derivation.items), *derivation.inputs]
+    carried = [one for one in wanted if one.adjoint is not None]
+    shown = carried if len(carried) <= _LINES else [one for one in carried if isinstance(one, Input)][:_LINES]
+    rows = []
+    for one in shown:
+        assert one.adjoint is not None
+        right = _sum([*([1] if one.adjoint.seed else []), *(term.expr for term in one.adjoint.contributions)])
+        left = element("a", inline(latex_of(one.adjoint.leaf)), href=f"#card-{names.key(one)}", data_key=names.key(one))
+        rows.append(
+            element(
+                "tr",
+                element("td", left),
+                element("td", inline(f"= {right or '0'}") if right is not None else "(too long)"),
+            )
+        )
+    left_out = len(carried) - len(shown)
+    return joined(
+        element("div", element("table", element("tbody", *rows)), class_="result sweep scrolls"),
+        paragraph(f"The lines of the other {left_out:,} adjoints are above.", note=True) if left_out else None,
+    )
 
 
 def _adjoint_latex(one: Any) -> str:

@@ -117,12 +117,13 @@ def steps_pane(derivation: Derivation, names: Names) -> Markup:
         element("span", "↑ adjoint", class_="up"),
         class_="legend",
     )
+    digits = max((len(item.label) for item in derivation.walk()), default=1)
     paths = (element("path", class_=kind) for kind in ("all", "in", "out"))
     arcs = element("svg", *paths, class_="arcs", aria_hidden="true", preserveAspectRatio="none")
     return element(
         "nav",
         legend,
-        element("div", arcs, element("ol", *rows, class_="rows"), class_="track"),
+        element("div", arcs, element("ol", *rows, class_="rows", style=f"--digits:{digits}"), class_="track"),
         class_="pane steps",
         aria_label="Steps",
     )

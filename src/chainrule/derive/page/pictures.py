@@ -32,10 +32,11 @@ def number(value: Any) -> str:
     value = float(value)
     if not np.isfinite(value):
         return {"inf": "∞", "-inf": "−∞"}.get(str(value), "NaN")
-    text = f"{value:.4g}"
+    text = f"{value + 0.0:.4g}"  # minus zero is zero
     if "e" in text:
         digits, power = text.split("e")
-        text = f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+        times = {"1": "", "-1": "-"}.get(digits, f"{digits}·")
+        text = f"{times}10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
     return text.replace("-", "−")
 
 

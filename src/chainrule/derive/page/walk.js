@@ -44,7 +44,7 @@
   const arc = (from, to) => {
     const a = places.get(from), b = places.get(to);
     if (a === undefined || b === undefined || a === b) return "";
-    const edge = svg.clientWidth - 21;
+    const edge = svg.clientWidth - 2;
     const reach = edge - Math.min(edge - 2, 5 + 6.5 * Math.log2(1 + Math.abs(b - a) / 40));
     return `M${edge} ${a + 3}C${reach} ${a + 3} ${reach} ${b - 3} ${edge} ${b - 3}`;
   };
