@@ -228,7 +228,16 @@ def same(got: Any, want: Any, tolerance: float) -> None:
 def compare(program: Program, arguments: list[Any], tolerance: float = 1e-11) -> native.Compiled:
     """Compile a program, and hold its results against the interpreter's."""
     compiled = native.build(program)
-    want = program.run(arguments)
+    if any(kind.dtype in {np.dtype(np.float32), np.dtype(np.float16)} for kind in program.types):
+        tolerance = max(tolerance, 1e-4)
+    try:
+        want = program.run(arguments)
+    except (ValueError, IndexError, np.linalg.LinAlgError) as error:
+        try:
+            compiled.run(arguments)
+        except (type(error), native.Withdrawn):
+            return compiled
+        raise
     got = compiled.run(arguments)
     for one, other in zip(got, want, strict=True):
         same(one, other, tolerance)

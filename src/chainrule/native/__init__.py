@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.errors import ProgramError
 from chainrule.native import llvm
 from chainrule.native.callbacks import made_callbacks, raised
-from chainrule.native.emit import CALLED_BACK, WITHDRAWN, module_text
+from chainrule.native.emit import CALLED_BACK, WITHDRAWN, called_functions, module_text
 from chainrule.native.loops import Callback, Code
 from chainrule.native.lower import lower
 from chainrule.program import ArrayType, Literal, Program, array_type
@@ -52,7 +52,9 @@ class Compiled:
         self.callbacks: list[Callback] = code.callbacks
         self.object_code = machine_code
         self._text = text
-        self._linked = llvm.link(machine_code)
+        #: The functions of BLAS and LAPACK that the machine code calls: `llvm.link` must be told.
+        self.symbols = sorted(called_functions(code))
+        self._linked = llvm.link(machine_code, self.symbols)
         self._functions = made_callbacks(code.callbacks)
         if self._functions:
             table = self._linked.table("callbacks", len(self._functions))

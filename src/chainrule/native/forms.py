@@ -130,7 +130,7 @@ def _(s: Scribe, kind: str, x: Value) -> Value:
     return x
 
 
-FORMS["conjugate"] = FORMS["positive"]
+FORMS["conjugate"] = FORMS["same"] = FORMS["positive"]
 
 
 @form("logical_not")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
 
-from chainrule.native.mathlib import Machine
+from chainrule.native.mathlib import Machine, library_address
 
-__all__ = ["Linked", "assembly_of", "host_machine", "link", "object_code", "symbol"]
+__all__ = ["Linked", "assembly_of", "host_machine", "link", "object_code", "provide"]
 
 
 @functools.cache
@@ -50,8 +51,6 @@ def _optimised(text: str, machine: Any) -> Any:
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_new_gvn_pass()
     passes.run(module, builder)
     return module
 
@@ -70,16 +69,19 @@ def assembly_of(text: str) -> str:
     return made
 
 
-def symbol(name: str, address: int) -> None:
-    """Let object code find a function by this name."""
-    llvm.add_symbol(name, address)
+@functools.cache
+def provide(symbol: str) -> None:
+    """Let object code find a function of BLAS or LAPACK."""
+    llvm.add_symbol(symbol, library_address(symbol))
 
 
 class Linked:
     """Object code at its place in memory, for as long as this object lives."""
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, code: bytes, symbols: Iterable[str] = ()) -> None:
         _target()
+        for one in symbols:
+            provide(one)
         machine = _target_machine()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -95,6 +97,6 @@ class Linked:
         return (ctypes.c_void_p * entries).from_address(self._engine.get_global_value_address(name))
 
 
-def link(code: bytes) -> Linked:
-    """Place object code in memory."""
-    return Linked(code)
+def link(code: bytes, symbols: Iterable[str] = ()) -> Linked:
+    """Place object code, which needs these functions of BLAS and LAPACK, in memory."""
+    return Linked(code, symbols)

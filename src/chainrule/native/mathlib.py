@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import importlib
 import platform
 import sys
 from typing import Any
 
 from chainrule.native.loops import Loop, Store, Update, Value
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "library_address"]
 
 #: Functions of the C library by the names that values call them by.
 SCALAR = {
@@ -58,6 +59,25 @@ class Machine:
         if found is None:
             found = self._known[symbol] = hasattr(self.vector_library, symbol)
         return symbol if found else None
+
+
+def library_address(symbol: str) -> int:
+    """The address of a function of BLAS or LAPACK by its symbol: ``chainrule_dgemm`` is SciPy's ``dgemm``."""
+    name = symbol.removeprefix("chainrule_")
+    for home in ("scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"):
+        table = importlib.import_module(home).__pyx_capi__
+        if name in table:
+            return _pointer(table[name])
+    raise KeyError(symbol)
+
+
+def _pointer(capsule: Any) -> int:
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    address: int = api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
+    return address
 
 
 @functools.cache
