@@ -14,7 +14,15 @@ from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.line import Noise, differentiate
 from chainrule.numerical.point import FloatArray, Point
 
-__all__ = ["Comparison", "Site"]
+__all__ = ["Comparison", "Site", "magnitude"]
+
+
+def magnitude(rows: FloatArray) -> FloatArray:
+    """The norm along the last axis, of numbers whose squares may leave the range of floats."""
+    unit = np.max(np.abs(rows), axis=-1, initial=0.0)
+    unit = np.where(unit > 0, unit, 1.0)
+    with np.errstate(all="ignore"):
+        return np.asarray(unit * np.linalg.norm(rows / unit[..., None], axis=-1))
 
 
 @dataclasses.dataclass
@@ -75,6 +83,7 @@ class Site:
     gradients: FloatArray | None  # (projections, entries); None where only a push-forward is claimed
     rounding: float  # unit roundoff of the claim
     lifted: bool
+    jump: float = 0.0  # the largest jump of f that was met
 
     def claimed(self, direction: Direction) -> FloatArray:
         """The claimed derivative of every projection along a direction."""
@@ -89,7 +98,7 @@ class Site:
             return np.abs(claimed), np.abs(claimed)
         where = direction.line.where
         part = (self.gradients if where is None else self.gradients[:, where]) * direction.line.step
-        return np.linalg.norm(part, axis=1), np.sum(np.abs(part), axis=1)
+        return magnitude(part), np.sum(np.abs(part), axis=1)
 
     def compare(self, directions: Sequence[Direction], *, effort: int = 16, sharp: bool = True) -> list[Comparison]:
         """All comparisons along the given directions: every projection of each, in one set of rounds."""

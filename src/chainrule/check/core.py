@@ -247,7 +247,7 @@ def _run(
     if y.size == 0 or point.size == 0:
         report.verdict = "PASS"
         report.sentence = f"nothing to compare: {'the input' if point.size == 0 else 'the output'} of f is empty."
-        report.resolution, report.evaluations = 0.0, evaluator.count
+        report.evaluations = evaluator.count
         return None
     if first.size != y.size:
         report.sentence = f"f returns {first.size} numbers at the first call and {y.size} at the second."
@@ -296,6 +296,7 @@ def _compare(
 ) -> Judgement | None:
     eps = evaluator.eps
     pull = None
+    findings: list[Finding] = []
     if claim.has_pullback:
         try:
             findings, pull = examine(claim, point.x, evaluator.y0, eps, rng, deterministic)
@@ -318,6 +319,9 @@ def _compare(
         elementwise=elementwise, probes=probes, order=order, pull=pull, report=report,
     )  # fmt: skip
     judge(judgement)
+    weak = [f.sentence for f in findings if f.outcome == "warn"]
+    if weak and report.verdict in ("PASS", "PASS*"):
+        report.verdict, report.sentence = "WARN", f"{'; '.join(weak)}. Beside that, {report.sentence}"
     return judgement
 
 

@@ -10,15 +10,23 @@ import numpy.typing as npt
 
 from chainrule.check.compare import Comparison, Site
 from chainrule.check.directions import Direction, coordinate, random_line
+from chainrule.check.staircase import REACH, staircase
 from chainrule.numerical.noise import POINTS, measured_noise, spacings
 
-__all__ = ["Suspect", "find_entry", "find_kinks", "sentence_on", "weigh"]
+__all__ = ["Suspect", "find_entry", "find_kinks", "has_kink", "on_stairs", "sentence_on", "weigh"]
 
 FOLLOW = 8.0
 FINEST = (23, 27, 31, 35, 38)  # exponents of the steps that may still speak for a claim
 ALONE = 3.0  # of 100 lines one exceeds its bound, by a small factor
 GREY = 1e-4  # relative mismatches below this may be the rounding of the claim, which is then measured
 PERSISTENCE = 0.5
+PROBES = 48  # sets that are looked at for kinks
+CROWDED = 8  # that many sets at once, and a kink in each: there are more than can be named
+KINK_STEPS = ((14, 19), (5, 8))
+STAIRS = (
+    "the claim is the slope across the jumps of f, not between them: a straight-through estimator,"
+    " or f is rounded, read from a table, or stops an iteration at a tolerance"
+)
 _TRUNCATION = "the residual shrinks with the step: truncation or kinks, not a wrong formula"
 
 
@@ -30,6 +38,8 @@ class Suspect:
     comparison: Comparison
     verdict: str  # FAIL, WARN, INCONCLUSIVE, OK
     reason: str
+    passed: float = 0.0  # where it is OK though outside the bounds: the mismatch up to which it would have been
+    pattern: str = ""
 
     @property
     def relative(self) -> float:
@@ -80,24 +90,45 @@ def find_entry(site: Site, start: Comparison, rng: np.random.Generator, most: in
     return current, True
 
 
-def find_kinks(site: Site, members: npt.NDArray[np.intp], rng: np.random.Generator, most: int = 40) -> list[int] | None:
-    """The entries at a kink among ``members``, by halving; None if there are too many to be named."""
-    stack = [members]
+def find_kinks(site: Site, members: npt.NDArray[np.intp], rng: np.random.Generator) -> list[int] | None:
+    """The entries at a kink among ``members``, by halving; None if there are too many to be named.
+
+    A kink at x shows in two steps: (f(x + h) + f(x - h) - 2 f(x)) / h keeps its size as h shrinks. That is no more
+    than a hint (4 evaluations for a set); the entries that are found are measured afterwards.
+    """
+    level = [members]
     found: list[int] = []
-    lines = 0
-    while stack:
-        part = stack.pop()
-        lines += 1
-        if lines > most or site.evaluator.left < 24:
+    spent = 0
+    while level:
+        if spent + len(level) > PROBES or site.evaluator.left < 4 * len(level) + 24:
             return None
-        seen = site.compare([Direction(random_line(site.point, rng, part), "half", "")], effort=12, sharp=False)
-        if not any(c.status == "kink" for c in seen):
-            continue
-        if part.size == 1:
-            found.append(int(part[0]))
-            continue
-        stack += [part[: part.size // 2], part[part.size // 2 :]]
-    return found
+        spent += len(level)
+        hinted = [part for part, hint in zip(level, _kink_hints(site, level, rng), strict=True) if hint]
+        if len(hinted) == len(level) >= CROWDED:
+            return None
+        found += [int(part[0]) for part in hinted if part.size == 1]
+        level = [half for part in hinted if part.size > 1 for half in np.array_split(part, 2)]
+    return sorted(found)
+
+
+def has_kink(site: Site, members: npt.NDArray[np.intp], rng: np.random.Generator) -> bool:
+    """Whether there is a hint of a kink at x along a direction of the given entries."""
+    return _kink_hints(site, [members], rng)[0]
+
+
+def _kink_hints(site: Site, sets: list[npt.NDArray[np.intp]], rng: np.random.Generator) -> list[bool]:
+    lines = [random_line(site.point, rng, part) for part in sets]
+    h = 2.0 ** -np.array(KINK_STEPS[0 if site.evaluator.eps < 1e-10 else 1], dtype=float)
+    signed = np.concatenate([h, -h])
+    values, done = site.evaluator.many(4 * len(lines), lambda k: lines[k // 4].at(site.x, float(signed[k % 4])))
+    with np.errstate(all="ignore"):
+        moved = ((values - site.evaluator.y0) @ site.cotangents.T).reshape(len(lines), 4, -1)
+        bend = (moved[:, :2] + moved[:, 2:]) / h[:, None]
+        noise = 8 * site.noise.near / h[:, None]
+        size = np.abs(bend)
+        stays = np.abs(bend[:, 0] - bend[:, 1]) <= 0.25 * size[:, 1] + noise.max(axis=0)
+        hint = done.reshape(len(lines), 4).all(axis=1)[:, None] & stays & (size[:, 1] > 2 * noise[1])
+    return [bool(row.any()) for row in hint]
 
 
 def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits: bool = True) -> Suspect:
@@ -105,8 +136,8 @@ def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits:
     where = comparison.direction.line.where
     index = int(where[0]) if where is not None and where.size == 1 else -1
 
-    def say(verdict: str, reason: str) -> Suspect:
-        return Suspect(index, comparison, verdict, reason)
+    def say(verdict: str, reason: str, passed: float = 0.0, pattern: str = "") -> Suspect:
+        return Suspect(index, comparison, verdict, reason, max(passed, comparison.mismatch), pattern)
 
     if comparison.status == "kink":
         if comparison.in_kink:
@@ -115,21 +146,67 @@ def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits:
     if comparison.z <= 1:
         return say("OK", "within the bounds")
     relative = comparison.mismatch / max(abs(comparison.claimed), abs(comparison.numeric), 1e-300)
-    if relative < GREY and comparison.mismatch <= comparison.allowance + 8 * _claim_noise(site, comparison):
-        return say("OK", "within the rounding of the claimed gradient itself")
+    if relative < GREY:
+        limit = comparison.allowance + 8 * _claim_noise(site, comparison)
+        if comparison.mismatch <= limit:
+            return say("OK", "the roundings of the claimed gradient", limit)
     supported, reason = _finer(site, comparison, rtol)
     if supported:
         return say("OK", reason)
     if not splits and comparison.mismatch <= 0.05 * comparison.natural:
         if comparison.mismatch <= rtol * comparison.natural:
-            return say("OK", "seen along one direction and in none of its parts")
+            return say(
+                "OK",
+                "kinks or truncation, seen along one direction and in none of its parts",
+                rtol * comparison.natural,
+            )
         return say("INCONCLUSIVE", "neither half of these entries disagrees: kinks or truncation along this direction")
+    if relative > rtol:
+        verdict, jumps = _on_stairs(site, comparison)
+        if verdict:
+            return say(verdict, jumps, pattern=STAIRS)
     reason = _shrinks(comparison) or reason
     if reason:
         return say("INCONCLUSIVE", reason)
-    if not _holds_out(site, comparison):
+    if relative > rtol and not _holds_out(site, comparison):
         return say("INCONCLUSIVE", "steps that the fit has not seen do not lie on it: f is not smooth at these steps")
     return _by_size(say, comparison, rtol, floor, site)
+
+
+def on_stairs(site: Site, comparison: Comparison, rtol: float) -> Suspect | None:
+    """The judgement on a direction of many entries along which f moves in jumps; None where it does not."""
+    if comparison.mismatch <= rtol * max(abs(comparison.claimed), abs(comparison.numeric)):
+        return None
+    verdict, reason = _on_stairs(site, comparison)
+    return Suspect(-1, comparison, verdict, reason, comparison.mismatch, STAIRS) if verdict else None
+
+
+def _on_stairs(site: Site, comparison: Comparison) -> tuple[str, str]:
+    """The verdict on a claim that is no slope between the jumps of f but may be that across them; empty if neither."""
+    stairs = staircase(site, comparison)
+    if stairs is None:
+        # Jumps that were met elsewhere may be too large for this line to reach the next of them.
+        if REACH * abs(comparison.claimed - comparison.numeric) <= 2 * site.jump:
+            return (
+                "INCONCLUSIVE",
+                f"f moves in jumps of {site.jump:.2g}, and along this line no further than to the next",
+            )
+        return "", ""
+    site.jump = max(site.jump, stairs.size)
+    where = comparison.direction.line.where
+    length, place = 1.0, "along this line"
+    if where is not None and where.size == 1:
+        length = float(comparison.direction.line.step[0])
+        index = int(where[0])
+        place = f"at {site.point.name(index)} = {float(site.x[index]) + stairs.place * length:.9g}"
+    seen = f"f moves in jumps, one of {stairs.size:.2g} {place}; across them its slope is {stairs.slope / length:.4g}"
+    seen += f" +- {abs(stairs.bound / length):.1g}"
+    if stairs.supports(comparison):
+        return "WARN", f"{seen}, as is claimed"
+    if stairs.resembles(comparison):
+        still = abs(comparison.numeric) <= comparison.error
+        return "WARN" if still else "INCONCLUSIVE", f"{seen}: too little to tell whether that is what is claimed"
+    return "", ""
 
 
 def _finer(site: Site, comparison: Comparison, rtol: float) -> tuple[bool, str]:
@@ -186,7 +263,7 @@ def _claim_noise(site: Site, comparison: Comparison) -> float:
 
 
 def _by_size(
-    say: Callable[[str, str], Suspect],
+    say: Callable[..., Suspect],
     comparison: Comparison,
     rtol: float,
     floor: float,
@@ -207,9 +284,9 @@ def _by_size(
             "FAIL", "outside the one-sided slopes of a kink" if kink else "the mismatch does not depend on the step"
         )
     if coarse and relative <= rtol:
-        return say("OK", "below what float32 resolves")
+        return say("OK", "below what float32 resolves", rtol * max(abs(comparison.claimed), abs(comparison.numeric)))
     if comparison.z <= ALONE and comparison.status != "kink":
-        return say("OK", "one of many lines a little outside its bound")
+        return say("OK", "roundings", ALONE * comparison.allowance)
     return say("WARN", "significant, but smaller than the tolerance")
 
 
@@ -266,10 +343,11 @@ def _holds_out(site: Site, comparison: Comparison) -> bool:
 def sentence_on(site: Site, suspect: Suspect) -> str:
     """What is wrong where: the entry, claimed and true value with its bound."""
     c = suspect.comparison
+    word = "close to x" if suspect.pattern else "true"
     if suspect.index < 0:
         number = site.point.size if c.direction.line.where is None else c.direction.line.where.size
         return (
-            f"along a direction of {number} entries: claimed {c.claimed:.6g}, true {c.numeric:.6g} +- {c.error:.1g}"
+            f"along a direction of {number} entries: claimed {c.claimed:.6g}, {word} {c.numeric:.6g} +- {c.error:.1g}"
             f" (relative error {suspect.relative:.2g})"
         )
     length = float(c.direction.line.step[0])
@@ -279,6 +357,6 @@ def sentence_on(site: Site, suspect: Suspect) -> str:
         name = site.point.name(suspect.index)
         return f"entry {name}: claimed {c.claimed / length:.6g}, the slopes at this kink are {between}"
     return (
-        f"entry {site.point.name(suspect.index)}: claimed {c.claimed / length:.6g}, true {true:.6g}"
+        f"entry {site.point.name(suspect.index)}: claimed {c.claimed / length:.6g}, {word} {true:.6g}"
         f" +- {c.error / abs(length):.1g} (relative error {suspect.relative:.2g})"
     )

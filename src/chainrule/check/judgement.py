@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.check.claim import Claim, ClaimProblem
-from chainrule.check.compare import Comparison, Site
+from chainrule.check.compare import Comparison, Site, magnitude
 from chainrule.check.directions import Direction, coordinate, random_line, strata
-from chainrule.check.drill import ALONE, Suspect, find_entry, find_kinks, sentence_on, weigh
+from chainrule.check.drill import ALONE, Suspect, find_entry, find_kinks, has_kink, on_stairs, sentence_on, weigh
 from chainrule.check.explain import explain
 from chainrule.check.lifted import ROUNDED, settled
 from chainrule.check.report import Report
@@ -26,7 +26,7 @@ SMALL = 64  # entries: below this every one of them is measured
 LINES = 4
 COTANGENTS = 4
 SAMPLE = 32
-SINGLE = 12  # entries at kinks that are looked at one by one where not all entries are
+SINGLE = 8  # entries at kinks that are looked at one by one where not all entries are
 NEIGHBOURS = 3
 
 
@@ -46,6 +46,7 @@ class Judgement:
     pull: Callable[[FloatArray], FloatArray] | None
     report: Report
     site: Site | None = None  # where the verdict was found
+    asked: bool = False  # whether the tolerance was given by the user
     gate: float = float("inf")  # the least error that is outside what is allowed, in units of the gradient's norm
 
 
@@ -60,6 +61,7 @@ def judge(j: Judgement) -> None:
     if lifted:
         rounding = eps / 2
     report.lifted = lifted
+    j.asked = j.rtol is not None
     if j.rtol is None:
         j.rtol = 1e-5 if eps < 1e-10 else 5e-2 if eps > 1e-5 else 1e-5 if lifted else 2e-3
     report.rtol = j.rtol
@@ -79,7 +81,12 @@ def judge(j: Judgement) -> None:
         _count(j, witness)
         return
     _verdict(j, site)
-    if j.probes and report.verdict in ("PASS", "PASS*", "INCONCLUSIVE") and gradients is not None:
+    if (
+        j.probes
+        and report.verdict in ("PASS", "PASS*", "INCONCLUSIVE")
+        and gradients is not None
+        and not report.pattern
+    ):
         _elsewhere(j, site)
     _count(j, witness)
 
@@ -151,7 +158,7 @@ def _site(
         noise = measure_noise(witness, x, line, cotangents)
     else:
         floor = rounding_floor(witness.y0, witness.eps)
-        noise = Noise.assumed(4 * np.sqrt((floor**2) @ (cotangents.T**2)))
+        noise = Noise.assumed(4 * magnitude(cotangents * floor))
         j.report.notes.append("the budget was too small to measure the noise of f: four roundings are assumed")
     return Site(j.claim, j.point, witness, x, noise, cotangents, gradients, rounding, lifted)
 
@@ -244,6 +251,7 @@ def _verdict(j: Judgement, site: Site) -> None:
     _resolution(j, site, mains)
     _keep_trace(j, mains)
     suspects = settled(site, _suspects(j, site, seen, entries))
+    _let_pass(j, site, suspects)
     _worst(j, site, entries, suspects)
     _say(j, site, seen, kinks, entries, suspects)
 
@@ -265,7 +273,7 @@ def _beside_kinks(
         rest = np.setdiff1d(np.arange(point.size), tied)
         out = tied.tolist()
         found: list[int] | None = None
-        if not tied.size or (rest.size and _has_kink(site, rest, j.rng)) or tied.size > point.size // 2:
+        if not tied.size or (rest.size and has_kink(site, rest, j.rng)) or tied.size > point.size // 2:
             found = find_kinks(site, np.arange(point.size), j.rng)
             out = found if found is not None else out
         if found is None:
@@ -304,16 +312,13 @@ def _ties_kept(j: Judgement, site: Site, out: list[int]) -> list[Direction]:
     return kept
 
 
-def _has_kink(site: Site, members: Any, rng: np.random.Generator) -> bool:
-    line = Direction(random_line(site.point, rng, members), "half", "")
-    return any(c.status == "kink" for c in site.compare([line], sharp=False))
-
-
 def _resolution(j: Judgement, site: Site, mains: Sequence[Comparison]) -> None:
     """The size of an error in one entry that no line would have let pass, in units of the gradient's norm."""
     report = j.report
     worst, reason, j.gate = 0.0, "", 0.0
-    size = np.sqrt((site.cotangents**2) @ (site.evaluator.y0**2))
+    if not mains:  # all entries are at kinks
+        worst, reason = np.inf, "kinks"
+    size = magnitude(site.cotangents * site.evaluator.y0)
     for c in mains:
         unit = _norm(site, c)
         if unit == 0:
@@ -324,6 +329,8 @@ def _resolution(j: Judgement, site: Site, mains: Sequence[Comparison]) -> None:
         blind = c.status in {"jump", "nan"} or not np.isfinite(allowed) or (unit == 0 and allowed > 0)
         # Errors below the tolerance are only told when they stand well above what is allowed.
         ratio = np.inf if blind else (ALONE * allowed + min(c.mismatch, allowed)) / max(unit, 1e-300)
+        if c.status == "kink" and not blind:
+            ratio += abs(c.right - c.left) / max(unit, 1e-300)  # any claim between the slopes is valid
         j.gate = max(j.gate, np.inf if blind else allowed / max(unit, 1e-300))
         if ratio >= worst:
             worst = ratio
@@ -342,13 +349,28 @@ def _resolution(j: Judgement, site: Site, mains: Sequence[Comparison]) -> None:
         report._power = (contributions, [c.allowance for c in mains], point.name, point.size)  # noqa: SLF001
 
 
+def _let_pass(j: Judgement, site: Site, suspects: list[Suspect]) -> None:
+    """What was outside its bounds and had a reason to be: the resolution is no better than what that reason allows."""
+    assert j.rtol is not None
+    for s in suspects:
+        if s.verdict != "OK" or s.comparison.status == "kink":
+            continue
+        unit = max(_norm(site, s.comparison), 1e-300)
+        size = s.passed / unit
+        # A gradient in float32 can not be closer than its roundings; a tolerance that was asked for is held to.
+        if s.passed > j.rtol * s.comparison.natural and (site.rounding < 1e-10 or j.asked):
+            j.gate = max(j.gate, size)
+        if j.report.resolution < (ALONE - 1) * size:
+            j.report.resolution, j.report.limited_by = (ALONE - 1) * size, s.reason
+
+
 def _norm(site: Site, c: Comparison) -> float:
     """The norm of the scaled gradient on the entries of a direction; its weights are 1 or more, so none is hidden."""
     if site.gradients is None:
         return c.natural
     where = c.direction.line.where
     scaled = site.gradients[c.projection] * site.point.scale
-    return float(np.linalg.norm(scaled if where is None else scaled[where]))
+    return float(magnitude(scaled if where is None else scaled[where]))
 
 
 def _limit(c: Comparison) -> str:
@@ -385,7 +407,7 @@ def _suspects(j: Judgement, site: Site, seen: list[Comparison], entries: list[Co
     point = j.point
     gradients = site.gradients
     rms = (
-        np.sqrt(np.mean((gradients * point.scale) ** 2, axis=1))
+        magnitude(gradients * point.scale) / np.sqrt(point.size)
         if gradients is not None
         else np.zeros(len(site.cotangents))
     )
@@ -393,6 +415,9 @@ def _suspects(j: Judgement, site: Site, seen: list[Comparison], entries: list[Co
     floor = (1e4 if site.rounding < 1e-10 else 64) * site.rounding * rms
     wrong = sorted((c for c in seen if c.wrong), key=lambda c: -c.z)
     suspects: list[Suspect] = []
+    across = next((c for c in wrong if c.direction.kind == "all" and c.status != "kink"), None)
+    if across is not None and point.size > 1:
+        suspects += [s for s in [on_stairs(site, across, j.rtol)] if s is not None]
     single = [c for c in entries if c.wrong and (c.z > 2 or c.status == "kink")]
     if single:
         # Without a disagreement along a direction an entry must stand out of the many that were looked at.
@@ -403,8 +428,10 @@ def _suspects(j: Judgement, site: Site, seen: list[Comparison], entries: list[Co
             if suspect.verdict == "WARN" and not wrong and c.z < 8:
                 continue
             suspects.append(suspect)
-        if any(s.verdict == "FAIL" for s in suspects):
-            return suspects
+            if suspect.verdict == "FAIL":
+                return suspects
+    if any(s.pattern for s in suspects):
+        return suspects  # all entries disagree with the slope between jumps: halving would follow none of them
     looked: set[Any] = set()
     for c in wrong[:6]:
         if len(looked) >= 3:
@@ -501,6 +528,11 @@ def _say(
     report = j.report
     assert j.rtol is not None
     by = {v: [s for s in suspects if s.verdict == v] for v in ("FAIL", "WARN", "INCONCLUSIVE")}
+    stairs = [s for s in by["WARN"] if s.pattern] or [s for s in by["INCONCLUSIVE"] if s.pattern]
+    if stairs and not by["FAIL"]:
+        report.verdict, report.pattern = stairs[0].verdict, stairs[0].pattern
+        report.sentence = f"{sentence_on(site, stairs[0])}: {stairs[0].reason}."
+        return
     if by["FAIL"]:
         report.verdict, report.sentence = "FAIL", f"{sentence_on(site, by['FAIL'][0])}."
         return
@@ -538,7 +570,8 @@ def _say(
         report.verdict = "PASS*"
         names = ", ".join(sorted({c.direction.name for c in kinks})[:3])
         report.sentence = (
-            f"{text}; f has a kink at x ({names or 'along the lines'}), where the claim is a valid subgradient."
+            f"{text}; f has a kink at x ({names or 'along the lines'}), where the claim is a valid subgradient,"
+            " as anything between the slopes to both sides would be."
         )
         return
     report.verdict = "PASS"

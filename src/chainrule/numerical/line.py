@@ -97,7 +97,10 @@ def _project(values: FloatArray, projections: FloatArray | None) -> FloatArray:
 
 def _floor(size: FloatArray, eps: float, projections: FloatArray | None) -> FloatArray:
     each = rounding_floor(size, eps)
-    return each if projections is None else np.asarray(np.sqrt((each**2) @ (projections.T**2)))
+    if projections is None:
+        return each
+    unit = float(np.max(each, initial=0.0)) or 1.0  # squares of the tiny would vanish
+    return np.asarray(unit * np.sqrt(((each / unit) ** 2) @ (projections.T**2)))
 
 
 def _equidistant(
@@ -160,20 +163,66 @@ def differentiate(
     states = [_Line() for _ in lines]
     alive = list(range(len(lines)))
     columns = noise.sigma.size
-    for exponent in windows_for(evaluator.eps, kind):
-        if not alive or evaluator.stopped:
+    exponents = windows_for(evaluator.eps, kind)
+    later: dict[int, int] = {}  # lines that look like a kink at x, and the number of windows they have had
+    for number, exponent in enumerate(exponents):
+        if evaluator.stopped:
             break
-        hs = [2.0**-exponent * RHO**-row for row in range(ROWS)]
-        rows = _evaluate_rows(evaluator, x, lines, alive, hs, projections)
-        alive = [i for i in alive if i in rows]
-        for i in alive:
-            states[i].windows.append(rows[i])
-        clean = _estimate_group(states, alive, noise, hs[0], kind)
-        if alive and ROWS * (len(states[alive[0]].windows) + 1) > effort:
+        last = number == len(exponents) - 1
+        now = [i for i in range(len(lines)) if i in alive and (last or i not in later)]
+        alive = _window(evaluator, x, lines, states, now, exponent, noise, projections, kind) + [
+            i for i in alive if i not in now
+        ]
+        if now and ROWS * (max(len(states[i].windows) for i in now) + 1) > effort:
             break
-        alive = [i for i, good in zip(alive, clean, strict=True) if not good]
+        if number == 0 and kind == "first":
+            # The same kink at the widest and at the finest steps is one in between as well.
+            later = {i: 1 for i in alive if _looks_kinked(states[i], noise)}
+    again = [i for i in later if not _looks_kinked(states[i], noise) and ROWS * 3 <= effort]
+    for exponent in exponents[1:-1]:
+        if again and not evaluator.stopped:
+            again = _window(evaluator, x, lines, states, again, exponent, noise, projections, kind)
+    for state in states:
+        order = sorted(range(len(state.windows)), key=lambda w: -state.windows[w].h[0])
+        state.windows = [state.windows[w] for w in order]
+        state.estimates = [state.estimates[w] for w in order]
     _extend(evaluator, x, lines, states, noise, projections, target, relative, kind, effort)
     return _finish(evaluator, states, noise, columns, kind, raised)
+
+
+def _window(
+    evaluator: Evaluator,
+    x: FloatArray,
+    lines: Sequence[Line],
+    states: list[_Line],
+    which: list[int],
+    exponent: int,
+    noise: Noise,
+    projections: FloatArray | None,
+    kind: str,
+) -> list[int]:
+    """Measures one window of steps on some lines; returns those that do not converge in it."""
+    if not which:
+        return []
+    hs = [2.0**-exponent * RHO**-row for row in range(ROWS)]
+    rows = _evaluate_rows(evaluator, x, lines, which, hs, projections)
+    which = [i for i in which if i in rows]
+    for i in which:
+        states[i].windows.append(rows[i])
+    clean = _estimate_group(states, which, noise, hs[0], kind)
+    return [i for i, good in zip(which, clean, strict=True) if not good]
+
+
+def _looks_kinked(state: _Line, noise: Noise) -> bool:
+    """Whether the difference of the one-sided slopes of every unclean column keeps its size over the last window."""
+    window, estimate = state.windows[-1], state.estimates[-1]
+    h = np.array(window.h)[:, None]
+    with np.errstate(all="ignore"):
+        bend = (np.array(window.plus) + np.array(window.minus)) / h
+        size = np.abs(bend)
+        far = noise.at(window.h[0]) * np.sqrt(6.0) / h
+        stays = np.all(np.abs(bend - bend[0]) <= 0.1 * size[0] + SEEN * far, axis=0) & (size[0] > 2 * SEEN * far[0])
+    return bool(np.all(stays | estimate.clean))
 
 
 def _evaluate_rows(

@@ -11,6 +11,7 @@ from chainrule.numerical.point import FloatArray
 __all__ = ["POINTS", "measured_noise", "rounding_floor", "spacings"]
 
 POINTS = 7
+JUMP = 1e3  # times the other differences
 
 
 def spacings(eps: float) -> tuple[float, float, float]:
@@ -29,7 +30,7 @@ def spacings(eps: float) -> tuple[float, float, float]:
 
 def rounding_floor(values: FloatArray, eps: float) -> FloatArray:
     """The standard deviation of a correctly rounded result: 0.29 of the distance between neighbouring floats."""
-    return np.asarray(0.29 * eps * 2.0 ** np.floor(np.log2(np.maximum(np.abs(values), 1e-290))) * (values != 0))
+    return np.asarray(0.29 * eps * 2.0 ** np.floor(np.log2(np.maximum(np.abs(values), 1e-307))) * (values != 0))
 
 
 def measured_noise(values: FloatArray) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
@@ -45,6 +46,11 @@ def measured_noise(values: FloatArray) -> tuple[FloatArray, np.ndarray[tuple[int
     columns = values.shape[1]
     finite = np.all(np.isfinite(values), axis=0)
     table = np.where(finite, values, 0.0)
+    # In units of the largest value: squares of very large or very small ones would leave the range of floats.
+    unit = np.max(np.abs(table), axis=0)
+    unit = np.where(unit > 0, unit, 1.0)
+    table = _without_first_jump(table / unit)
+    values = table
     granular = np.sum(np.diff(table, axis=0) == 0, axis=0) * 2 >= POINTS - 1
     levels = np.zeros((POINTS - 1, columns))
     alternate = np.zeros((POINTS - 1, columns), dtype=bool)
@@ -64,10 +70,19 @@ def measured_noise(values: FloatArray) -> tuple[FloatArray, np.ndarray[tuple[int
         sigma[take] = 1.25 * high[take]
         found |= take
     # Granular values have jumps of one quantum: a rounding to a grid, whose deviation is 0.29 of the grid.
-    steps = np.abs(np.diff(np.where(finite, values, 0.0), axis=0))
+    steps = np.abs(np.diff(values, axis=0))
     quantum = np.min(np.where(steps > 0, steps, np.inf), axis=0)
     # A single jump, right at the first point, is a jump of f there and no grid.
     grid = np.any(steps[1:] > 0, axis=0)
     sigma[granular] = np.where(grid[granular], 0.29 * quantum[granular], 0.0)
     sigma[~finite] = 0.0
-    return sigma, granular
+    return sigma * unit, granular
+
+
+def _without_first_jump(table: FloatArray) -> FloatArray:
+    """The values with the first moved onto the line of the next two where f jumps at x itself: that is no noise."""
+    steps = np.abs(np.diff(table, axis=0))
+    rest = np.max(steps[1:], axis=0)
+    jump = (rest > 0) & (steps[0] > JUMP * rest)
+    first = np.where(jump, 2 * table[1] - table[2], table[0])
+    return np.concatenate([first[None, :], table[1:]])
