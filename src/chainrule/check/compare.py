@@ -14,7 +14,7 @@ from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.line import Noise, differentiate
 from chainrule.numerical.point import FloatArray, Point
 
-__all__ = ["Comparison", "Site", "magnitude"]
+__all__ = ["Comparison", "Site", "all_steps", "magnitude"]
 
 
 def magnitude(rows: FloatArray) -> FloatArray:
@@ -131,3 +131,20 @@ class Site:
                     )
                 )  # fmt: skip
         return result
+
+
+def all_steps(site: Site, comparison: Comparison) -> tuple[list[float], list[float]] | None:
+    """Central differences along one direction at steps from far too wide to far too fine; None if out of budget."""
+    eps = site.evaluator.eps
+    exponents = np.arange(1, 47, 2) if eps < 1e-10 else np.arange(1, 21) if eps < 1e-5 else np.arange(1, 9)
+    h = 2.0 ** -exponents.astype(float)
+    line, v = comparison.direction.line, site.cotangents[comparison.projection]
+    if site.evaluator.left < 2 * h.size or site.evaluator.stopped:
+        return None
+    values, done = site.evaluator.many(
+        2 * h.size, lambda k: line.at(site.x, float(h[k // 2]) * (1 if k % 2 == 0 else -1))
+    )
+    if not done.all():
+        return None
+    with np.errstate(all="ignore"):
+        return h.tolist(), ((values[0::2] - values[1::2]) @ v / (2 * h)).tolist()

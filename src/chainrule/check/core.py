@@ -316,7 +316,7 @@ def _compare(
             return None
     judgement = Judgement(
         claim=claim, point=point, evaluator=evaluator, rng=rng, reference=reference, rtol=rtol,
-        elementwise=elementwise, probes=probes, order=order, pull=pull, report=report,
+        elementwise=elementwise, probes=probes, order=order, pull=pull, report=report, random=not deterministic,
     )  # fmt: skip
     judge(judgement)
     weak = [f.sentence for f in findings if f.outcome == "warn"]

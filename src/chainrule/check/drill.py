@@ -13,7 +13,17 @@ from chainrule.check.directions import Direction, coordinate, random_line
 from chainrule.check.staircase import REACH, staircase
 from chainrule.numerical.noise import POINTS, measured_noise, spacings
 
-__all__ = ["Suspect", "find_entry", "find_kinks", "has_kink", "on_stairs", "sentence_on", "weigh"]
+__all__ = [
+    "ROUNDINGS",
+    "Suspect",
+    "find_entry",
+    "find_kinks",
+    "has_kink",
+    "on_stairs",
+    "rounding_limit",
+    "sentence_on",
+    "weigh",
+]
 
 FOLLOW = 8.0
 FINEST = (23, 27, 31, 35, 38)  # exponents of the steps that may still speak for a claim
@@ -23,6 +33,8 @@ PERSISTENCE = 0.5
 PROBES = 48  # sets that are looked at for kinks
 CROWDED = 8  # that many sets at once, and a kink in each: there are more than can be named
 KINK_STEPS = ((14, 19), (5, 8))
+CONFIRMED = "confirmed by much finer steps: f has kinks, or varies, close to x"
+ROUNDINGS = "the roundings of the claimed gradient"
 STAIRS = (
     "the claim is the slope across the jumps of f, not between them: a straight-through estimator,"
     " or f is rounded, read from a table, or stops an iteration at a tolerance"
@@ -48,8 +60,10 @@ class Suspect:
         return c.mismatch / max(abs(c.claimed), abs(c.numeric), 1e-300)
 
 
-def find_entry(site: Site, start: Comparison, rng: np.random.Generator, most: int = 600) -> tuple[Comparison, bool]:
-    """Halves the set of entries and follows the half that disagrees.
+def find_entry(
+    site: Site, start: Comparison, rng: np.random.Generator, most: int = 600, *, largest: bool = False
+) -> tuple[Comparison, bool]:
+    """Halves the set of entries and follows the half that disagrees; with ``largest``, the one that disagrees most.
 
     Ends at one entry, at a set that does not split (False in the second place: neither half disagrees), or when the
     evaluations are spent.
@@ -68,11 +82,13 @@ def find_entry(site: Site, start: Comparison, rng: np.random.Generator, most: in
         scores: list[float] = []
         for half in halves:
             direction = Direction(random_line(site.point, rng, half), "half", "")
-            seen = [c for c in site.compare([direction], effort=6, sharp=False) if c.projection == start.projection]
+            # What is seen in the whole and not in its halves is looked for once more, as closely as in the whole.
+            seen = site.compare([direction], effort=16 if tries else 6, sharp=bool(tries))
+            seen = [c for c in seen if c.projection == start.projection]
             both += seen
             scores += [0.0 if c.in_kink else c.z if c.status != "kink" else np.inf for c in seen]
             # One half that clearly disagrees is enough: the other may disagree too, but one entry is to be named.
-            if scores and (scores[0] > FOLLOW or not seen):
+            if scores and ((scores[0] > FOLLOW and not largest) or not seen):
                 break
         if not both:
             break
@@ -82,7 +98,7 @@ def find_entry(site: Site, start: Comparison, rng: np.random.Generator, most: in
                 return current, False
             continue
         tries = 0
-        pick = int(np.argmax(scores))
+        pick = int(np.argmax([c.mismatch for c in both] if largest and np.isfinite(scores).all() else scores))
         current, members = both[pick], halves[pick]
     if members.size == 1:
         exact = site.compare([coordinate(site.point, int(members[0]))])
@@ -127,8 +143,8 @@ def _kink_hints(site: Site, sets: list[npt.NDArray[np.intp]], rng: np.random.Gen
         noise = 8 * site.noise.near / h[:, None]
         size = np.abs(bend)
         stays = np.abs(bend[:, 0] - bend[:, 1]) <= 0.25 * size[:, 1] + noise.max(axis=0)
-        hint = done.reshape(len(lines), 4).all(axis=1)[:, None] & stays & (size[:, 1] > 2 * noise[1])
-    return [bool(row.any()) for row in hint]
+        hint = np.any(stays & (size[:, 1] > 2 * noise[1]), axis=1) & done.reshape(len(lines), 4).all(axis=1)
+    return [bool(one) for one in np.atleast_1d(hint)]
 
 
 def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits: bool = True) -> Suspect:
@@ -146,10 +162,9 @@ def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits:
     if comparison.z <= 1:
         return say("OK", "within the bounds")
     relative = comparison.mismatch / max(abs(comparison.claimed), abs(comparison.numeric), 1e-300)
-    if relative < GREY:
-        limit = comparison.allowance + 8 * _claim_noise(site, comparison)
-        if comparison.mismatch <= limit:
-            return say("OK", "the roundings of the claimed gradient", limit)
+    limit = rounding_limit(site, comparison)
+    if comparison.mismatch <= limit:
+        return say("OK", ROUNDINGS, limit)
     supported, reason = _finer(site, comparison, rtol)
     if supported:
         return say("OK", reason)
@@ -234,13 +249,21 @@ def _finer(site: Site, comparison: Comparison, rtol: float) -> tuple[bool, str]:
     for k in range(h.size - 1):
         bound = abs(slopes[k] - slopes[k + 1]) + noise[k + 1] + own
         if residual[k] <= bound <= min(rtol * comparison.natural, comparison.mismatch / 2):
-            return True, "confirmed by much finer steps: f has kinks, or varies, close to x"
+            return True, CONFIRMED
     if bool(np.any((noise < comparison.mismatch) & (residual < 0.5 * comparison.mismatch))):
         return (
             False,
             "much finer steps support the claim: f varies faster, or has kinks closer, than the others resolve",
         )
     return False, ""
+
+
+def rounding_limit(site: Site, comparison: Comparison) -> float:
+    """How far the claim may be off by its own roundings; 0 where it is off by more than any roundings make it."""
+    relative = comparison.mismatch / max(abs(comparison.claimed), abs(comparison.numeric), 1e-300)
+    if relative >= GREY:
+        return 0.0
+    return comparison.allowance + 8 * _claim_noise(site, comparison)
 
 
 def _claim_noise(site: Site, comparison: Comparison) -> float:

@@ -137,9 +137,17 @@ def _precision(c: FloatArray, n: FloatArray) -> str:
     use = n != 0
     if not use.any():
         return ""
-    relative = float(np.median(np.abs(c[use] / n[use] - 1)))
+    each = c[use] / n[use] - 1
+    relative = float(np.median(np.abs(each)))
+    if each.size > 2 and relative > 1e-9 and float(np.ptp(each)) < 0.05 * relative:
+        return (
+            f"the claimed array is 1 {'-+'[int(each[0] > 0)]} {relative:.2g} times the true one: a truncated constant?"
+        )
     if 5e-9 < relative < 5e-7:
         return f"relative errors of about {relative:.0e}: float32 inside?"
+    if 0 < relative < 1e-10:
+        return f"relative errors of about {relative:.0e}: the roundings of an ill-conditioned gradient?"
     if 5e-5 < relative < 5e-3:
-        return f"relative errors of about {relative:.0e}: float16 inside, a truncated constant or a forgotten eps?"
+        guess = "float16 inside, a forgotten eps, or a solver inside f that stops early?"
+        return f"relative errors of about {relative:.0e}: {guess}"
     return ""

@@ -9,12 +9,26 @@ from typing import Any
 import numpy as np
 
 from chainrule.check.claim import Claim, ClaimProblem
-from chainrule.check.compare import Comparison, Site, magnitude
+from chainrule.check.compare import Comparison, Site, all_steps, magnitude
 from chainrule.check.directions import Direction, coordinate, random_line, strata
-from chainrule.check.drill import ALONE, Suspect, find_entry, find_kinks, has_kink, on_stairs, sentence_on, weigh
+from chainrule.check.drill import (
+    ALONE,
+    CONFIRMED,
+    ROUNDINGS,
+    Suspect,
+    find_entry,
+    find_kinks,
+    has_kink,
+    on_stairs,
+    rounding_limit,
+    sentence_on,
+    weigh,
+)
 from chainrule.check.explain import explain
-from chainrule.check.lifted import ROUNDED, settled
+from chainrule.check.lifted import settled
+from chainrule.check.power import let_pass, resolution
 from chainrule.check.report import Report
+from chainrule.check.wording import say
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.line import Line, Noise, measure_noise
 from chainrule.numerical.noise import rounding_floor
@@ -46,6 +60,7 @@ class Judgement:
     pull: Callable[[FloatArray], FloatArray] | None
     report: Report
     site: Site | None = None  # where the verdict was found
+    random: bool = False  # whether two calls of f at one point differ
     asked: bool = False  # whether the tolerance was given by the user
     gate: float = float("inf")  # the least error that is outside what is allowed, in units of the gradient's norm
 
@@ -248,12 +263,13 @@ def _verdict(j: Judgement, site: Site) -> None:
     if any(c.status == "kink" for c in seen):
         seen, kinks = _beside_kinks(j, site, seen, entries, kinks)
     mains = [c for c in seen if c.direction.kind == "all"]
-    _resolution(j, site, mains)
-    _keep_trace(j, mains)
+    resolution(j, site, mains)
     suspects = settled(site, _suspects(j, site, seen, entries))
-    _let_pass(j, site, suspects)
+    first = [s.comparison for v in ("FAIL", "WARN", "INCONCLUSIVE") for s in suspects if s.verdict == v][:1]
+    _keep_trace(j, site, first + sorted(mains or seen, key=lambda c: -c.z))
+    let_pass(j, site, suspects)
     _worst(j, site, entries, suspects)
-    _say(j, site, seen, kinks, entries, suspects)
+    say(j, site, seen, kinks, entries, suspects)
 
 
 def _beside_kinks(
@@ -312,93 +328,25 @@ def _ties_kept(j: Judgement, site: Site, out: list[int]) -> list[Direction]:
     return kept
 
 
-def _resolution(j: Judgement, site: Site, mains: Sequence[Comparison]) -> None:
-    """The size of an error in one entry that no line would have let pass, in units of the gradient's norm."""
-    report = j.report
-    worst, reason, j.gate = 0.0, "", 0.0
-    if not mains:  # all entries are at kinks
-        worst, reason = np.inf, "kinks"
-    size = magnitude(site.cotangents * site.evaluator.y0)
-    for c in mains:
-        unit = _norm(site, c)
-        if unit == 0:
-            unit = max(abs(c.numeric), float(size[c.projection]), c.trace["range"])
-        if c.status == "kink":
-            unit = max(unit, abs(c.left), abs(c.right))
-        allowed = c.allowance if c.status != "kink" else c.slack
-        blind = c.status in {"jump", "nan"} or not np.isfinite(allowed) or (unit == 0 and allowed > 0)
-        # Errors below the tolerance are only told when they stand well above what is allowed.
-        ratio = np.inf if blind else (ALONE * allowed + min(c.mismatch, allowed)) / max(unit, 1e-300)
-        if c.status == "kink" and not blind:
-            ratio += abs(c.right - c.left) / max(unit, 1e-300)  # any claim between the slopes is valid
-        j.gate = max(j.gate, np.inf if blind else allowed / max(unit, 1e-300))
-        if ratio >= worst:
-            worst = ratio
-            reason = _limit(c)
-    report.resolution, report.limited_by = float(worst), reason
-    point = j.point
-    contributions = [
-        (
-            np.zeros(point.size)
-            if site.gradients is None
-            else site.gradients[c.projection] * c.direction.dense(point.size)
-        )
-        for c in mains
-    ]
-    if site.gradients is not None:
-        report._power = (contributions, [c.allowance for c in mains], point.name, point.size)  # noqa: SLF001
-
-
-def _let_pass(j: Judgement, site: Site, suspects: list[Suspect]) -> None:
-    """What was outside its bounds and had a reason to be: the resolution is no better than what that reason allows."""
-    assert j.rtol is not None
-    for s in suspects:
-        if s.verdict != "OK" or s.comparison.status == "kink":
-            continue
-        unit = max(_norm(site, s.comparison), 1e-300)
-        size = s.passed / unit
-        # A gradient in float32 can not be closer than its roundings; a tolerance that was asked for is held to.
-        if s.passed > j.rtol * s.comparison.natural and (site.rounding < 1e-10 or j.asked):
-            j.gate = max(j.gate, size)
-        if j.report.resolution < (ALONE - 1) * size:
-            j.report.resolution, j.report.limited_by = (ALONE - 1) * size, s.reason
-
-
-def _norm(site: Site, c: Comparison) -> float:
-    """The norm of the scaled gradient on the entries of a direction; its weights are 1 or more, so none is hidden."""
-    if site.gradients is None:
-        return c.natural
-    where = c.direction.line.where
-    scaled = site.gradients[c.projection] * site.point.scale
-    return float(magnitude(scaled if where is None else scaled[where]))
-
-
-def _limit(c: Comparison) -> str:
-    """What limits a comparison, in words."""
-    words = {
-        "kink": "kinks",
-        "jump": "a jump of f at x",
-        "nan": "f not being finite near x",
-        "noisy": "the noise of f",
-        "unresolved": "f varying faster than the steps resolve",
-    }
-    if c.status in words:
-        return words[c.status]
-    if c.error < c.allowance / 2:
-        return "roundings"
-    h = c.trace["h"]
-    return "noise" if h and c.error < 200 * c.trace["sigma"] / h[0] else "truncation"
-
-
-def _keep_trace(j: Judgement, comparisons: Sequence[Comparison]) -> None:
-    ranked = sorted(comparisons, key=lambda c: -c.z)[:3]
+def _keep_trace(j: Judgement, site: Site, comparisons: Sequence[Comparison]) -> None:
+    ranked = comparisons[:3]
     j.report.trace = [
         {
             "name": c.direction.name or "half of the entries", "h": c.trace["h"], "D": c.trace["D"],
-            "claimed": c.claimed, "sigma": c.trace["sigma"],
+            "claimed": c.claimed, "sigma": c.trace["sigma"], "mismatch": c.mismatch, "allowance": c.allowance,
+            "status": c.status, "left": c.left, "right": c.right,
         }
         for c in ranked
     ]  # fmt: skip
+    if not ranked:
+        return
+    first, kept = ranked[0], j.report.trace[0]
+
+    def sweep() -> dict[str, Any] | None:
+        steps = all_steps(site, first)
+        return None if steps is None else {**kept, "h": steps[0], "D": steps[1]}
+
+    j.report._sweep = sweep  # noqa: SLF001 - the report is the judge's own
 
 
 def _suspects(j: Judgement, site: Site, seen: list[Comparison], entries: list[Comparison]) -> list[Suspect]:
@@ -437,7 +385,13 @@ def _suspects(j: Judgement, site: Site, seen: list[Comparison], entries: list[Co
         if len(looked) >= 3:
             break
         drilled = point.size > 1 and c.direction.kind != "together"
-        found, splits = find_entry(site, c, j.rng) if drilled else (c, True)
+        limit = rounding_limit(site, c)
+        if c.mismatch <= limit:
+            suspects.append(Suspect(-1, c, "OK", ROUNDINGS, limit))
+            continue
+        # Above a background of roundings every part disagrees a little, and the one at fault most.
+        largest = limit > 2 * c.allowance
+        found, splits = find_entry(site, c, j.rng, largest=largest) if drilled else (c, True)
         where = found.direction.line.where
         key = (found.projection, None if where is None else where.tobytes())
         if key in looked:
@@ -446,7 +400,24 @@ def _suspects(j: Judgement, site: Site, seen: list[Comparison], entries: list[Co
         suspects.append(weigh(site, found, j.rtol, float(floor[c.projection]), splits))
         if suspects[-1].verdict == "FAIL":
             break
-    return suspects
+    return suspects + _everywhere(j, seen, suspects)
+
+
+def _everywhere(j: Judgement, seen: list[Comparison], suspects: list[Suspect]) -> list[Suspect]:
+    """A disagreement along most directions that came to nothing in the parts: it is there, if below the tolerance.
+
+    Parts are measured with larger bounds than the whole, so an error may be seen in the whole only.
+    """
+    assert j.rtol is not None
+    mains = [c for c in seen if c.direction.kind == "all"]
+    clear = [c for c in mains if c.status != "kink" and c.z > ALONE]
+    explained = any(s.verdict != "OK" or s.reason in (ROUNDINGS, CONFIRMED) for s in suspects)
+    if explained or len(clear) < 2 or 2 * len(clear) <= len(mains):
+        return []
+    c = max(clear, key=lambda c: c.z)
+    small = c.mismatch <= j.rtol * c.natural
+    reason = "significant along most directions, and in no entry that was looked at"
+    return [Suspect(-1, c, "WARN" if small else "INCONCLUSIVE", reason, c.mismatch)]
 
 
 def _worst(j: Judgement, site: Site, entries: list[Comparison], suspects: list[Suspect]) -> None:
@@ -517,80 +488,6 @@ def _explain(j: Judgement, site: Site, sample: list[Comparison], leaf: Any, proj
     )  # fmt: skip
 
 
-def _say(
-    j: Judgement,
-    site: Site,
-    seen: list[Comparison],
-    kinks: list[Comparison],
-    entries: list[Comparison],
-    suspects: list[Suspect],
-) -> None:
-    report = j.report
-    assert j.rtol is not None
-    by = {v: [s for s in suspects if s.verdict == v] for v in ("FAIL", "WARN", "INCONCLUSIVE")}
-    stairs = [s for s in by["WARN"] if s.pattern] or [s for s in by["INCONCLUSIVE"] if s.pattern]
-    if stairs and not by["FAIL"]:
-        report.verdict, report.pattern = stairs[0].verdict, stairs[0].pattern
-        report.sentence = f"{sentence_on(site, stairs[0])}: {stairs[0].reason}."
-        return
-    if by["FAIL"]:
-        report.verdict, report.sentence = "FAIL", f"{sentence_on(site, by['FAIL'][0])}."
-        return
-    if by["INCONCLUSIVE"]:
-        report.sentence = f"{sentence_on(site, by['INCONCLUSIVE'][0])}: {by['INCONCLUSIVE'][0].reason}."
-        return
-    blind = [c for c in seen if c.status in ("jump", "nan", "unresolved", "noisy") and c.direction.kind == "all"]
-    if not j.gate <= j.rtol:
-        report.verdict = "INCONCLUSIVE"
-        word = {"jump": "f jumps at x", "nan": "f is not finite near x", "noisy": "f is noisy"}
-        reason = word.get(blind[0].status, "") if blind else ""
-        if np.isfinite(j.gate):
-            seen_text = (
-                f"only errors above {j.gate:.1e} of the gradient would have been seen, and {j.rtol:.0e} is asked for"
-            )
-        else:
-            seen_text = "differences say nothing about the gradient here"
-        report.sentence = f"{reason + ': ' if reason else ''}{seen_text} (limited by {report.limited_by})."
-        return
-    if by["WARN"]:
-        pattern = f": {report.pattern}" if report.pattern else ""
-        report.verdict, report.sentence = (
-            "WARN",
-            f"{sentence_on(site, by['WARN'][0])}: {by['WARN'][0].reason}{pattern}.",
-        )
-        return
-    tiny = [c for c in seen if c.direction.kind != "all" and not (0 < c.allowance <= 0.1 * c.natural) and c.natural > 0]
-    if tiny:
-        names = ", ".join(sorted({c.direction.name for c in tiny})[:3])
-        report.notes.append(f"too small beside the others to be resolved by differences: {names}")
-    order = max((6 if c.second_order else 2 for c in seen), default=2)
-    number = len([c for c in seen if c.direction.kind == "all"])
-    text = f"{number} projections of the gradient agree with differences of order {order}"
-    if kinks or any(c.status == "kink" for c in seen):
-        report.verdict = "PASS*"
-        names = ", ".join(sorted({c.direction.name for c in kinks})[:3])
-        report.sentence = (
-            f"{text}; f has a kink at x ({names or 'along the lines'}), where the claim is a valid subgradient,"
-            " as anything between the slopes to both sides would be."
-        )
-        return
-    report.verdict = "PASS"
-    lines = len({id(c.direction) for c in seen if c.direction.kind == "all"})
-    chance = 1 - 16.0**-lines
-    report.sentence = (
-        f"{text}; an error above {report.resolution:.1e} of the gradient's norm in one entry would have been seen,"
-        f" one of 16 times that in any combination of entries with probability {chance:.5f}."
-    )
-    if any(s.reason.startswith("confirmed by much finer") for s in suspects):
-        report.notes.append(
-            "some directions were confirmed by very small steps only: f has kinks, or varies, close to x"
-        )
-    if any(s.reason == ROUNDED for s in suspects):
-        report.notes.append(f"some entries differ by {ROUNDED}")
-    if all(c.claimed == 0 for c in seen) and not entries:
-        report.notes.append("the gradient is zero along all lines: f does not depend on its input here")
-
-
 def _elsewhere(j: Judgement, site: Site) -> None:
     """Two other points, where only a failure counts: x jittered by a quarter, and with random signs."""
     claim, point = j.claim, j.point
@@ -652,6 +549,6 @@ def _at_probe(j: Judgement, site: Site, base: FloatArray, gradients: FloatArray,
     at = f" ({j.point.name(place)} = {base[place]:.6g})" if place >= 0 else ""
     j.site = there
     _worst(j, there, [], suspects)
-    _keep_trace(j, [failing[0].comparison])
+    _keep_trace(j, there, [failing[0].comparison])
     report.verdict = "FAIL"
     report.sentence = f"right at x, wrong at {word}{at}: {sentence_on(there, failing[0])}."

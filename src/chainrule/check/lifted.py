@@ -63,8 +63,9 @@ def _weighed(site: Site, wide: FloatArray, suspect: Suspect) -> Suspect:
         return suspect
     rms = float(np.sqrt(np.mean((site.gradients[c.projection] * site.point.scale) ** 2)))
     size = max(rms, c.natural)
-    if c.mismatch <= ROUNDINGS * site.rounding * size:
-        return dataclasses.replace(suspect, verdict="OK", reason=ROUNDED)
+    limit = ROUNDINGS * site.rounding * size
+    if c.mismatch <= limit:
+        return dataclasses.replace(suspect, verdict="OK", reason=ROUNDED, passed=limit)
     if c.mismatch <= LOST * size:
         return dataclasses.replace(
             suspect, verdict="WARN", reason="float32 loses digits here: in float64 the same backward pass is right"

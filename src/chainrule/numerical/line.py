@@ -178,7 +178,7 @@ def differentiate(
         if number == 0 and kind == "first":
             # The same kink at the widest and at the finest steps is one in between as well.
             later = {i: 1 for i in alive if _looks_kinked(states[i], noise)}
-    again = [i for i in later if not _looks_kinked(states[i], noise) and ROWS * 3 <= effort]
+    again = [i for i in later if not _looks_kinked(states[i], noise) and effort >= ROWS * 3]
     for exponent in exponents[1:-1]:
         if again and not evaluator.stopped:
             again = _window(evaluator, x, lines, states, again, exponent, noise, projections, kind)

@@ -1,17 +1,19 @@
-"""pytest: a fixture, a marker, options and ``assert_gradient``, by which a wrong gradient fails its test."""
+"""A check as an assertion: a wrong gradient fails its test, by the options of the test that pytest runs."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+import sys
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import pytest
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import ArgumentError, CheckFailed
+
+if TYPE_CHECKING:
+    import pytest
 
 __all__ = ["GradientWarning", "assert_gradient"]
 
@@ -22,9 +24,10 @@ class GradientWarning(UserWarning):
     """A gradient with a small but significant error (WARN), or one that could not be judged (INCONCLUSIVE)."""
 
 
-# The test that runs now, innermost last (pytester runs pytest inside a test). ``assert_gradient`` is a plain function,
-# for unittest methods and Hypothesis too, so it asks here for the marker, the options and the seed.
-_running: list[pytest.Item] = []
+def _item() -> pytest.Item | None:
+    """The test that runs now, as the plugin knows it; None outside pytest, and where its plugin is switched off."""
+    running = getattr(sys.modules.get("pytest_chainrule"), "running", None)
+    return running[-1] if running else None
 
 
 def assert_gradient(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -50,7 +53,7 @@ def assert_gradient(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
     the claimed array is -1 x the true one in 3 of 3 sampled entries: the sign?
     """
     __tracebackhide__ = True
-    item = _running[-1] if _running else None
+    item = _item()
     chosen = {**_defaults(item), **options}
     inconclusive = chosen.pop("inconclusive")
     if inconclusive not in OUTCOMES:
@@ -69,6 +72,8 @@ def assert_gradient(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
         warnings.warn(str(report), GradientWarning, stacklevel=2)
         return report
     if report.verdict == "INCONCLUSIVE" and inconclusive == "skip":
+        import pytest
+
         pytest.skip(f"the gradient could not be judged: {report.sentence}")
     cure = "the gradient and the function disagree: one of them is wrong"
     if report.verdict == "INCONCLUSIVE":
@@ -118,52 +123,3 @@ def _plotted(item: pytest.Item | None, report: Any) -> list[str]:
     except (ArgumentError, OSError) as problem:
         return [f"no plot: {problem.what if isinstance(problem, ArgumentError) else problem}"]
     return [f"plot: {path}"]
-
-
-# The scope is the session's because the fixture holds nothing: under Hypothesis, which calls a test many times, a
-# fixture of function scope is an error.
-@pytest.fixture(scope="session")
-def gradcheck() -> Callable[..., Any]:
-    """``assert_gradient``: ``gradcheck(f, x, grad=g)`` fails the test, with the report, if g is not the gradient."""
-    return assert_gradient
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The three options."""
-    group = parser.getgroup("gradcheck", "gradient checks (chainrule)")
-    group.addoption(
-        "--gradcheck-inconclusive",
-        choices=OUTCOMES,
-        default="fail",
-        help="what a test does whose gradient can be called neither right nor wrong (fail)",
-    )
-    group.addoption(
-        "--gradcheck-seed",
-        type=int,
-        default=None,
-        metavar="N",
-        help="the seed of every check that names none (made of the test's id)",
-    )
-    group.addoption(
-        "--gradcheck-plots",
-        default=None,
-        metavar="DIR",
-        help="write the error against the step of every failed check to this folder (needs matplotlib)",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """The marker is known, so that --strict-markers accepts it."""
-    config.addinivalue_line(
-        "markers", "gradcheck(**options): options of chainrule.check for the gradients that this test asserts"
-    )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """While a test runs, its fixtures included, ``assert_gradient`` knows which one it is."""
-    _running.append(item)
-    try:
-        return (yield)
-    finally:
-        _running.pop()
