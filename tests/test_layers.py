@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "rule": frozenset[str](),
     "containers": frozenset({".errors", "numpy"}),
     "numerical": frozenset({".errors", ".containers", "numpy", "scipy", "rich"}),
-    # pytest and Hypothesis are the hosts of check.plugin and check.strategies, which nothing else here imports.
+    # pytest and Hypothesis are the hosts of check.assertion and check.strategies, which nothing else here imports.
     "check": frozenset(
         {".numerical", ".errors", ".containers", ".provider", "numpy", "matplotlib", "pytest", "hypothesis"}
     ),
