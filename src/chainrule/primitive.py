@@ -104,7 +104,7 @@ class Primitive:
                     )
             return adjoints
 
-        pullback.__wrapped__ = self.pullback  # type: ignore[attr-defined]
+        pullback.__wrapped__, pullback.__name__ = self.pullback, self.__name__  # type: ignore[attr-defined]
 
         def forward(tangents: Any, y: Any, arguments: Any, params: Any) -> Any:
             if self.forward is not None:

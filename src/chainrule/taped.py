@@ -95,10 +95,13 @@ def _step(program: Program, step: Step, names: Mapping[Var, str]) -> TapeStep:
         return forward(*values), pullback
 
     where = place(program.sites.get(step.outputs[0]))
-    given = getattr(getattr(step.rule, "pullback", None), "__wrapped__", None)
+    # A rule of the user's own is called what its function is called, and has a line where its pullback is written.
+    pullback: Any = getattr(step.rule, "pullback", None)
+    given = getattr(pullback, "__wrapped__", None)
     rule = getattr(given, "__code__", None)
+    name = step.rule.name if given is None else pullback.__name__
     return TapeStep(
-        step.rule.name.removeprefix("user."), inputs, step.outputs, forward, pulled,
+        name, inputs, step.outputs, forward, pulled,
         tuple(names[var] for var in inputs), where.short if where else "", where.text if where else "",
         f"{os.path.basename(rule.co_filename)}:{rule.co_firstlineno}" if rule is not None else "",
     )  # fmt: skip

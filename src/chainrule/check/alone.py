@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,12 +32,12 @@ class Alone(NamedTuple):
     worst: list[dict[str, Any]] = []  # noqa: RUF012 - a NamedTuple's defaults are never changed
 
 
-def check_alone(step: TapeStep, values: Mapping[int, Any], rtol: float, seed: int) -> Alone:
-    """A check of one step as a function of its inputs, at the values that it had."""
+def check_alone(step: TapeStep, values: Mapping[int, Any], active: AbstractSet[int], rtol: float, seed: int) -> Alone:
+    """A check of one step as a function of its inputs that depend on x (``active``), at the values that they had."""
     from chainrule.check.core import check  # the judge itself, one level down
 
     given = [values[number] for number in step.inputs]
-    real = [place for place, value in enumerate(given) if is_real(value) and np.size(value)]
+    real = [k for k, n in enumerate(step.inputs) if n in active and is_real(given[k]) and np.size(given[k])]
     if not real:
         return Alone("PASS", "it has no real input", "", "")
     labels = _labels(step, real)
@@ -161,9 +162,18 @@ def _table(shown: _Shown, args: tuple[Any, ...], at: int, seed: int, shrink: flo
         return np.concatenate([np.asarray(one).ravel() for one in pieces])
 
     try:
-        claims = shown.vjp(*moved)[1](cotangent if len(cotangent) > 1 else cotangent[0])
-        claimed = claims if len(moved) == 1 else claims[at]
-        claimed = np.zeros(x.shape) if claimed is None else np.asarray(claimed, dtype=np.float64)
+        pull = shown.vjp(*moved)[1]
+
+        def claim(flat_weights: FloatArray) -> FloatArray:
+            weights, start = [], 0
+            for one in parts:
+                weights.append(flat_weights[start : start + one.size].reshape(one.shape).astype(one.dtype))
+                start += one.size
+            made = pull(tuple(weights) if len(weights) > 1 else weights[0])
+            made = made if len(moved) == 1 else made[at]
+            return np.zeros(x.shape) if made is None else np.asarray(made, dtype=np.float64)
+
+        claimed = claim(flat)
         point = Point(x if x.ndim else x[()], snap=False)
         evaluator = Evaluator(alone, point, progress=False)
         chosen = np.arange(x.size)
@@ -184,6 +194,9 @@ def _table(shown: _Shown, args: tuple[Any, ...], at: int, seed: int, shrink: flo
         chosen=chosen, shape=x.shape, whole=claimed, x=x.astype(np.float64), outputs=[np.asarray(one) for one in parts],
         cotangents=[np.asarray(one, dtype=np.float64) for one in cotangent],
         slabs={axis: seen.value[:, part].T / lengths for axis, part in slabs.items()},
+        claimed_slabs={
+            axis: np.array([claim(row).ravel()[chosen] for row in rows[part]]) for axis, part in slabs.items()
+        } if shrink == 1.0 else {},
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from chainrule.check.directions import coordinate, random_line
 from chainrule.check.judgement import Judgement
 from chainrule.check.report import Report
 from chainrule.check.step_text import step_line
-from chainrule.check.sweep import StepProblem, is_real, sweep
+from chainrule.check.sweep import StepProblem, sweep
 from chainrule.containers import flatten
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.line import Line, Lines, Noise, differentiate, measure_noise
@@ -249,17 +249,18 @@ def _wiring(complaint: Complaint, projection: int, swept: FloatArray, line: Line
 
 def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Report, seed: int) -> list[dict[str, Any]]:
     """The rows of the steps at fault: those that fail alone too come first."""
+    active = _active(tape)
     order = [int(k) for k in np.argsort(-shares.rank, kind="stable") if shares.accused[k]]
     order = [k for k in order if shares.rank[k] >= SHARE * shares.rank[order[0]]][:ACCUSED]
-    found: dict[int, Alone] = {k: check_alone(tape.steps[k], values, report.rtol, seed) for k in order}
+    found: dict[int, Alone] = {k: check_alone(tape.steps[k], values, active, report.rtol, seed) for k in order}
     sure = [k for k in order if found[k].verdict in {"FAIL", "WARN"}]
     structural = any(outcome == "fail" for _, outcome, _ in report.structural)
     if not sure and (structural or not order) and not (shares.miswired and abs(shares.wiring) > 0.5):
         # What keeps state, or is not linear in its cotangent, shows in no difference.
         for k in [k for k in range(len(tape.steps) - 1, -1, -1) if k not in found][:MOST_ALONE]:
-            if not any(is_real(values[i]) for i in tape.steps[k].inputs):
+            if active.isdisjoint(tape.steps[k].inputs):
                 continue
-            alone = check_alone(tape.steps[k], values, report.rtol, seed)
+            alone = check_alone(tape.steps[k], values, active, report.rtol, seed)
             if alone.verdict == "FAIL":
                 found[k] = alone
                 sure.append(k)
@@ -278,6 +279,15 @@ def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Rep
         }  # fmt: skip
         rows.insert(0 if abs(shares.wiring) > 0.5 else len(rows), row)
     return rows
+
+
+def _active(tape: Tape) -> set[int]:
+    """The values that depend on x."""
+    active = set(tape.roots)
+    for step in tape.steps:
+        if not active.isdisjoint(step.inputs):
+            active.update(step.outputs)
+    return active
 
 
 def _row(tape: Tape, k: int, shares: _Shares | None, alone: Alone) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Table(NamedTuple):
     outputs: list[Any]
     cotangents: list[FloatArray]
     slabs: Mapping[int, FloatArray] = MappingProxyType({})  # axis of the output -> true adjoints of each index alone
+    claimed_slabs: Mapping[int, FloatArray] = MappingProxyType({})  # and the claimed ones
 
     @property
     def room(self) -> FloatArray:
@@ -51,6 +52,7 @@ def pattern_of(table: Table, others: Mapping[str, Table], shrunk: Sequence[Table
         table = table._replace(
             claimed=table.claimed[usable], true=table.true[usable], error=table.error[usable],
             chosen=table.chosen[usable], slabs={axis: part[:, usable] for axis, part in table.slabs.items()},
+            claimed_slabs={axis: part[:, usable] for axis, part in table.claimed_slabs.items()},
         )  # fmt: skip
     for sentence in (
         _straight_through(table),
@@ -63,10 +65,10 @@ def pattern_of(table: Table, others: Mapping[str, Table], shrunk: Sequence[Table
     plain = _plain(table)
     if plain and not plain.startswith(("wrong in", "relative errors of")):
         return plain
-    for sentence in (_lost_slab(table), _lost_sum(table), _along(table)):
+    for sentence in (_lost_slab(table), _lost_sum(table), _along(table), _coupling(table)):
         if sentence:
             return sentence
-    return plain
+    return plain or _no_pattern(table)
 
 
 def _plain(t: Table) -> str:
@@ -86,8 +88,8 @@ def _factor(t: Table) -> str:
     if not use.any():
         return ""
     ratio = float(np.median(t.claimed[use] / t.true[use]))
-    room = np.maximum(t.room, 1e-6 * np.abs(t.true)) * max(1.0, abs(ratio))
-    if abs(ratio - 1) < 1e-5 or ratio == 0 or np.any(np.abs(t.claimed - ratio * t.true) > room):
+    room = np.maximum(t.room, 1e-4 * np.abs(t.true)) * max(1.0, abs(ratio))
+    if abs(ratio - 1) < 1e-3 or ratio == 0 or np.any(np.abs(t.claimed - ratio * t.true) > room):
         return ""
     extents = {n for shape in (t.shape, *(one.shape for one in t.outputs)) for n in (*shape, int(np.prod(shape)))}
     for n in sorted(extents - {0, 1, 2}):
@@ -135,6 +137,39 @@ def _along(t: Table) -> str:
         if bad.size <= 2:
             return f"wrong only at index {', '.join(map(str, bad))} along axis {axis}: a boundary?"
     return ""
+
+
+def _coupling(t: Table) -> str:
+    """Which indices of the output reach which of the input, as claimed and in truth."""
+    if not t.complete:
+        return ""
+    for out, parts in t.slabs.items():
+        claims = t.claimed_slabs.get(out)
+        if claims is None or len(parts) < 3:
+            continue
+        for axis, extent in enumerate(t.shape):
+            if extent != len(parts):
+                continue
+            rest = tuple(1 + a for a in range(len(t.shape)) if a != axis)
+            level = 1e-6 * max(float(np.abs(parts).max()), float(np.abs(claims).max())) + 10 * float(t.error.max())
+            true, claimed = (np.abs(one.reshape(len(one), *t.shape)).max(axis=rest) > level for one in (parts, claims))
+            where = f"index i along axis {out} of the output and index j along axis {axis} of this input"
+            if np.array_equal(true, claimed):
+                continue
+            if np.array_equal(true.T, claimed):
+                return f"it couples {where} the wrong way round: a transposed matrix?"
+            if not np.any(claimed & ~np.eye(extent, dtype=bool)) and np.any(true & ~np.eye(extent, dtype=bool)):
+                return f"it couples {where} only where i = j: a sum over the others, or a transposition, is missing?"
+            if np.all(true[claimed]):
+                return f"it couples {where} at too few places: a path is missing?"
+            if np.all(claimed[true]):
+                return f"it couples {where} where f does not"
+    return ""
+
+
+def _no_pattern(t: Table) -> str:
+    wrong = int(np.sum(np.abs(t.claimed - t.true) > t.room))
+    return f"wrong in {wrong} of {t.true.size} entries, by {_relative(t):.2g} of the norm" if wrong else ""
 
 
 def _straight_through(t: Table) -> str:
