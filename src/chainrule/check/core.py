@@ -66,10 +66,10 @@ def check(
     (``matvec`` and ``rmatvec``, or a pair of functions and an x) is held against its own adjoint: ``check(operator)``.
 
     ``steps=[(name, forward, backward), ...]`` is a gradient written step by step: ``backward(*inputs, g)`` gives the
-    adjoint of each input of ``forward(*inputs)``; or ``(name, forward)`` with ``forward(*inputs) -> (result,
-    pullback)``; a last element ``"h, w -> z"`` says what is read and written. ``f=None`` is their composition. Where the
-    steps of a wrong gradient can be seen (these, chainrule's own, PyTorch's, JAX's), ``report.steps`` says which are
-    at fault, with their shares of the mismatch.
+    adjoint of each input of ``forward(*inputs)``; or ``(name, forward)``, where ``forward(*inputs)`` returns
+    ``(result, pullback)``; a last element ``"h, w -> z"`` says what is read and written. ``f=None`` is then their
+    composition. Where the steps of a wrong gradient can be seen (these, chainrule's own, PyTorch's, JAX's),
+    ``report.steps`` says which are at fault, with their shares of the mismatch.
 
     Raises ``ArgumentError`` where the question itself makes no sense; what is wrong with f or with the gradient is in
     the report.
