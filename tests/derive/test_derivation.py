@@ -11,7 +11,7 @@ import pytest
 import chainrule as cr
 from chainrule.derive import Derivation, derive
 from chainrule.derive.writing import entry, written
-from chainrule.rule import IDENTITIES, load_module
+from chainrule.rule import IDENTITIES, RULES, UFUNCS, Opaque, load_module
 
 load_module("scipy.special")
 
@@ -104,3 +104,56 @@ def test_an_identity_for_readers_holds_for_real_numbers(number: int) -> None:
 def test_a_container_is_not_a_gradient() -> None:
     with pytest.raises(cr.ShapeError, match="shape"):
         derive(lambda x: x * 2, np.ones(3))
+
+
+def test_a_wrong_rule_is_marked_by_name() -> None:
+    rule = UFUNCS[np.sin]
+    right = rule.partials
+    object.__setattr__(rule, "partials", (lambda y, x: 1.001 * np.cos(x),))
+    try:
+        d = derive(lambda x: np.sum(x * np.sin(x * x)), np.array([0.3, 1.2, -0.7]))
+    finally:
+        object.__setattr__(rule, "partials", right)
+    assert d.unverified == ("v2",)
+    assert d.items[1].words == "sin"
+    assert d.items[1].verdict.ok is False
+    assert d.check.verdict.ok is False
+    text = str(d)
+    assert "NOT VERIFIED: v2" in text
+    assert r"\textcolor{red}" in d.latex()
+    assert "\x1b[1;31m" in d.text(colour=True)
+    assert "NOT VERIFIED" in repr(d)
+
+
+def test_a_wrong_pullback_of_matrices_is_marked_by_name() -> None:
+    rule = RULES["solve"]
+    assert isinstance(rule, Opaque)
+    right = rule.pullback
+
+    def halved(*given: Any) -> Any:
+        return tuple(None if one is None else 0.5 * one for one in right(*given))
+
+    object.__setattr__(rule, "pullback", halved)
+    try:
+        d = derive(lambda a: np.sum(np.linalg.solve(a, np.ones(2)) ** 2), np.array([[2.0, 0.3], [0.1, 1.0]]))
+    finally:
+        object.__setattr__(rule, "pullback", right)
+    assert d.unverified == ("v1",)
+
+
+def test_a_kink_is_told_apart_from_a_mistake() -> None:
+    d = derive(lambda x: np.sum(np.abs(x)), np.array([0.0, 1.0]))
+    assert d.unverified == ()
+    assert "kink" in d.items[0].verdict.how
+
+
+def test_two_thousand_steps() -> None:
+    def long(x: Any) -> Any:
+        for number in range(1000):
+            x = np.sin(x) + 0.001 * (number * number % 7)
+        return x
+
+    d = derive(long, 0.5)
+    assert d.unverified == ()
+    assert d.check.verdict.ok
+    np.testing.assert_allclose(d.gradient[0].value, cr.grad(long)(0.5))

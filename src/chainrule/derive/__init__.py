@@ -73,6 +73,7 @@ def derive(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 0, 
         gradient=story.gradient(inputs),
         check=check,
         evidence=evidence,
+        story=story,
     )
 
 

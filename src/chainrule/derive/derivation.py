@@ -13,6 +13,7 @@ from chainrule.source import Place
 
 if TYPE_CHECKING:
     from chainrule.derive.evidence import Evidence
+    from chainrule.derive.story import Story
 
 __all__ = [
     "WHAT_IT_IS_NOT",
@@ -254,6 +255,7 @@ class Derivation:
     choices: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    story: Story | None = field(default=None, repr=False, compare=False)
 
     # -- looking things up
 
@@ -316,6 +318,9 @@ class Derivation:
 
     def __repr__(self) -> str:
         state = "verified" if not self.unverified else f"NOT VERIFIED: {', '.join(self.unverified)}"
+        open_ones = sum(item.verdict.ok is None for item in self.items)
+        if open_ones and not self.unverified:
+            state = f"verified but for {open_ones}, where the numbers can not decide"
         return f"<Derivation of {self.function}: {len(self.items)} steps, {state}>"
 
     def _repr_html_(self) -> str:

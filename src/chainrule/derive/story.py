@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.derive.closed import closed_forms
 from chainrule.derive.derivation import Adjoint, Contribution, Gradient, Input, Item, Local, Partial, Verdict
 from chainrule.derive.evidence import Evidence
-from chainrule.derive.expression import Expr, Leaf, expression_of
+from chainrule.derive.expression import Expr, Leaf, evaluate, expression_of
 from chainrule.derive.grouping import Group, groups_of
 from chainrule.derive.kinds import local_derivatives, words_of
 from chainrule.derive.naming import names_of
@@ -19,7 +19,7 @@ from chainrule.derive.real import added, tidy
 from chainrule.derive.witness import agree, combined, formula_agrees, pullback_agrees
 from chainrule.program import Literal, Program, Step, Var
 from chainrule.rule import Discrete, Elementwise
-from chainrule.source import place
+from chainrule.source import Place, place
 
 __all__ = ["Story"]
 
@@ -35,6 +35,8 @@ class Story:
         self.letter = self._free_letter()
         self.used = self._used()
         self.blocks: list[Block] = []
+        #: The blocks that read each variable.
+        self.readers: dict[Var, list[Block]] = {}
 
     # -- names
 
@@ -72,12 +74,12 @@ class Story:
         groups = groups_of(self.program, self.used)
         for number, group in enumerate(groups, start=1):
             self.blocks.append(Block(self, group, str(number)))
-        readers = _readers(self.blocks)
-        return tuple(block.item(readers) for block in self.blocks)
+        self.readers = _readers(self.blocks)
+        return tuple(block.item(self.readers) for block in self.blocks)
 
     def inputs(self) -> tuple[Input, ...]:
         """The arguments and the captured arrays that are read, with their adjoints."""
-        readers = _readers(self.blocks)
+        readers = self.readers
         made = []
         for var, path in zip(self.program.inputs, self.paths, strict=True):
             kind = self.program.types[var]
@@ -204,6 +206,31 @@ class Block:
             self._contributed = dict(zip(wrt, results, strict=True))
         return self._pulled
 
+    @property
+    def name(self) -> str:
+        """The name of what it makes."""
+        return self.story.names[self.makes[0]]
+
+    @property
+    def place(self) -> Place | None:
+        """The user's line."""
+        return place(self.story.program.sites.get(self.makes[0]))
+
+    def expression(self) -> Expr | None:
+        """What it makes, from what it reads."""
+        known: dict[Var, Expr] = {self.piece.inner[one]: self.story.leaf(one) for one in self.piece.reads}
+        return expression_of(self.piece.program, self.piece.inner[self.makes[0]], known)
+
+    def partial_value(self, expr: Expr, index: tuple[int, ...]) -> float | None:
+        """A partial of an elementwise step at one entry of its result."""
+        shape = self.story.program.types[self.makes[0]].shape
+        try:
+            with np.errstate(all="ignore"):
+                made = np.broadcast_to(np.asarray(evaluate(expr, self._lookup)), shape)
+                return float(made[index]) if made.ndim == len(index) else None
+        except (ValueError, IndexError, KeyError):
+            return None
+
     def tidied(self, expr: Expr) -> Expr:
         """The expression after real identities, with this block's own results by their names."""
         known: dict[Var, Expr] = {self.piece.inner[one]: self.story.leaf(one) for one in self.piece.reads}
@@ -249,8 +276,7 @@ class Block:
         var = self.makes[0]
         step = self.steps[-1]
         kind = program.types[var]
-        known: dict[Var, Expr] = {self.piece.inner[one]: story.leaf(one) for one in self.piece.reads}
-        expr = expression_of(self.piece.program, self.piece.inner[var], known)
+        expr = self.expression()
         discrete = kind.dtype.kind not in "fc" or isinstance(step.rule, Discrete)
         adjoint = None
         for one in self.makes:
@@ -272,7 +298,7 @@ class Block:
             words=self.group.words or words_of(step),
             shape=kind.shape,
             dtype=kind.dtype.name,
-            place=place(program.sites.get(var)),
+            place=self.place,
             expr=expr,
             reads=tuple(story.names[one] for one in self.piece.reads),
             consumers=tuple(dict.fromkeys(block.label for one in self.makes for block in readers.get(one, ()))),

@@ -37,7 +37,8 @@ def _direction(x: Any, rng: np.random.Generator) -> Any:
 
 
 def _dot(weights: Sequence[Any], results: Sequence[Any]) -> float:
-    return float(sum(np.sum(np.asarray(one, np.float64) * two) for one, two in zip(weights, results, strict=True)))
+    with np.errstate(all="ignore"):
+        return float(sum(np.sum(np.asarray(one, np.float64) * two) for one, two in zip(weights, results, strict=True)))
 
 
 def pullback_agrees(
