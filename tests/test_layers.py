@@ -37,10 +37,13 @@ MAY_IMPORT = {
     "run": frozenset({".errors", ".program", "numpy"}),
     "build": frozenset({".errors", ".rule", ".containers", ".source", ".program", "numpy"}),
     "expand": frozenset({".rule", ".program", ".build"}),
+    "loops": frozenset({".rule", ".program", ".build", ".expand"}),
     # What repeats is a fact of the program alone; what is made of it is a transform.
     "repetition": frozenset({".rule", ".program", "numpy"}),
     "rules": frozenset({".errors", ".rule", "numpy", "scipy"}),
-    "transforms": frozenset({".errors", ".rule", ".source", ".program", ".build", ".expand", ".repetition", "numpy"}),
+    "transforms": frozenset(
+        {".errors", ".rule", ".source", ".program", ".build", ".expand", ".loops", ".repetition", "numpy"}
+    ),
     "native": frozenset({".errors", ".rule", ".program", "numpy", "scipy", "llvmlite"}),
     # derive reads a traced call (arguments), asks backprop for formulas, and holds them against the witness.
     "derive": frozenset(

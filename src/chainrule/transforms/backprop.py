@@ -16,8 +16,9 @@ import numpy as np
 from chainrule.build import Builder, Value
 from chainrule.errors import NotDifferentiable
 from chainrule.expand import expanded
-from chainrule.program import Literal, Operand, Program, Step, Var
-from chainrule.rule import Discrete, Elementwise, Gather, Index, Opaque, Undefined
+from chainrule.loops import carried_on, left_behind, masked_loops, parts_of, record_loop
+from chainrule.program import Literal, Operand, Program, Step, Var, array_type
+from chainrule.rule import Discrete, Elementwise, Gather, Index, Loop, Opaque, Undefined
 from chainrule.source import excerpt
 
 __all__ = ["active_variables", "adjoints_of_all", "backprop"]
@@ -47,7 +48,13 @@ def active_variables(program: Program, wrt: Sequence[int]) -> set[Var]:
     for step in program.steps:
         if isinstance(step.rule, Discrete):
             continue
-        if any(type(one) is int and one in active for one in step.inputs):
+        if not any(type(one) is int and one in active for one in step.inputs):
+            continue
+        if isinstance(step.rule, Loop):
+            _, inside = carried_on(step, active, active_variables)
+            pairs = zip(step.outputs, step.params[0].outputs, strict=True)
+            active.update(var for var, one in pairs if type(one) is int and one in inside)
+        else:
             active.update(var for var in step.outputs if program.types[var].dtype.kind in "fc")
     return active
 
@@ -95,10 +102,15 @@ def adjoints_of_all(program: Program, wrt: Sequence[int]) -> tuple[Program, tupl
 
 class _Sweep:
     def __init__(self, program: Program, wrt: Sequence[int]) -> None:
-        program = expanded(program)
+        program = expanded(program, lambda step: not isinstance(step.rule, Loop))
+        active = active_variables(program, wrt)
+        masked = masked_loops(program, active, active_variables)
+        if masked:
+            program = expanded(program, lambda step: not isinstance(step.rule, Loop) or step.outputs in masked)
+            active = active_variables(program, wrt)
         self.program = program
         self.wrt = wrt
-        self.active = active_variables(program, wrt)
+        self.active = active
         self.builder = Builder()
         self.env: dict[Var, Operand] = {}
         self.adjoints: dict[Var, _Adjoint] = {}
@@ -177,6 +189,8 @@ class _Sweep:
             self.gather(rule, step, given[0])
         elif isinstance(rule, Opaque):
             self.opaque(rule, step, given)
+        elif isinstance(rule, Loop):
+            self.loop(step, given)
 
     def wanted(self, step: Step) -> list[int]:
         return [place for place, one in enumerate(step.inputs) if type(one) is int and one in self.active]
@@ -304,6 +318,95 @@ class _Sweep:
                 live = functools.partial(_any_of, masks, np.shape(term))
                 term = np.where(live(), term, term.dtype.type(0))
             self.add(step.inputs[k], _Adjoint(term, live, strong))
+
+    def loop(self, step: Step, given: list[_Adjoint | None]) -> None:
+        """A loop the other way round over what the loop left behind: its body is the sweep of the body.
+
+        The adjoints of carries are carried; those of what all iterations read are summed in a carry; those of what each
+        iteration reads are stacked. What the sweep reads of an iteration is computed again where that costs next to
+        nothing, else the loop is made to leave it.
+        """
+        parts = parts_of(step)
+        body = parts.body
+        inputs, inside = carried_on(step, self.active, active_variables)
+        inner = _Sweep(body, [place for place, var in enumerate(body.inputs) if var in inputs])
+        inner.forward()
+        recorded = len(inner.builder.steps)
+        own = {var: inner.env[var] for var in body.inputs}
+        count = len(parts.carries)
+
+        def zeros(kind: Any) -> Any:
+            return self.builder.constant_array(kind.dtype.type(0), kind.shape)
+
+        # What is summed and carried backwards, then the adjoints of the results of this iteration.
+        held: dict[Var, Value] = {}
+        for var in (*parts.invariants, *parts.carries):
+            if var in inputs:
+                label = body.names.get(var)
+                held[var] = inner.builder.input(body.types[var], f"d{label}" if isinstance(label, str) else None)
+        for var in parts.invariants:
+            if var in held:
+                inner.add(var, _Adjoint(held[var]))
+        for var, following in zip(parts.carries, parts.following, strict=True):
+            if var in held and type(following) is int and following in inside:
+                inner.add(following, _Adjoint(held[var]))
+        sequences: list[tuple[Var, Any]] = []
+        for var, one, adjoint in zip(parts.stacked, parts.results, given[count:], strict=True):
+            if adjoint is not None and type(one) is int and one in inside:
+                seed = inner.builder.input(body.types[one])
+                inner.add(one, _Adjoint(seed))
+                sequences.append((seed.var, self.full(adjoint.value, var)))
+        inner.backward()
+        carries = []
+        for var, value in held.items():
+            place = parts.carries.index(var) if var in parts.carries else None
+            adjoint = None if place is None else given[place]
+            start = zeros(body.types[var]) if adjoint is None else self.full(adjoint.value, parts.finals[place or 0])
+            left = inner.adjoints.get(var)
+            after = inner.zeros(var) if left is None else inner.full(left.value, var)
+            carries.append((value.var, after.var, start))
+        slices = [var for var in parts.sequences if var in inputs and var in inner.adjoints]
+        results = [inner.full(inner.adjoints[var].value, var).var for var in slices]
+
+        # What the sweep reads of the iteration.
+        outputs = [*(after for _, after, _ in carries), *results]
+        free = {own[var] for var in (parts.number, *parts.sequences, *parts.invariants)}
+        kept = left_behind(inner.builder, recorded, [own[var] for var in parts.carries], free, outputs)
+        # The body as the inner sweep recorded it: its own loops may have been made to leave something, too.
+        again = Program(
+            name=body.name, types=inner.builder.types, inputs=[own[var] for var in body.inputs],  # type: ignore[misc]
+            steps=inner.builder.steps[:recorded], sites=inner.builder.sites, names=inner.builder.names,
+            outputs=[*(one if isinstance(one, Literal) else inner.env[one] for one in body.outputs), *kept],
+        )  # fmt: skip
+        tape = self.leave(step, again)
+        inner.builder.steps = [one for one in inner.builder.steps if not set(one.outputs) & set(kept)]
+        sequences += [(own[var], self.value(one)) for var, one in zip(parts.sequences, parts.stacks, strict=True)]  # type: ignore[misc]
+        sequences += list(zip(kept, tape, strict=True))
+        invariants = [(own[var], self.value(one)) for var, one in zip(parts.invariants, parts.shared, strict=True)]
+        finals, stacked = record_loop(
+            self.builder, inner.builder, parts.trips, not parts.reverse, own[parts.number],  # type: ignore[arg-type]
+            carries, sequences, invariants, results, f"d_{body.name}",  # type: ignore[arg-type]
+        )  # fmt: skip
+        arguments = dict(zip(body.inputs[1:], step.inputs, strict=True))
+        for var, term in (*zip(held, finals, strict=True), *zip(slices, stacked, strict=True)):
+            operand = arguments[var]
+            if type(operand) is int and operand in self.active:
+                self.add(operand, _Adjoint(term))
+
+    def leave(self, step: Step, body: Program) -> list[Value]:
+        """Have the forward loop leave what else this body gives, stacked."""
+        builder = self.builder
+        first = self.env[step.outputs[0]]
+        place = next(place for place, one in enumerate(builder.steps) if first in one.outputs)
+        rule, inputs, params, outputs = builder.steps[place]
+        tape = []
+        for var in body.outputs[len(outputs) :]:
+            kind = body.type_of(var)
+            tape.append(builder.new(array_type((params[1], *kind.shape), kind.dtype)))
+            label = body.names.get(var) if type(var) is int else None
+            builder.names[tape[-1]] = f"{label}_all" if isinstance(label, str) else None
+        builder.steps[place] = Step(rule, inputs, (body, *params[1:]), (*outputs, *tape))
+        return [Value(builder, one) for one in tape]
 
     # -- sums
 

@@ -10,8 +10,9 @@ import numpy as np
 from chainrule.build import Builder, Value
 from chainrule.errors import NotDifferentiable
 from chainrule.expand import expanded
+from chainrule.loops import carried_on, parts_of, record_loop
 from chainrule.program import Literal, Operand, Program, Step, Var
-from chainrule.rule import Discrete, Elementwise, Gather, Index, Opaque, Undefined
+from chainrule.rule import Discrete, Elementwise, Gather, Index, Loop, Opaque, Undefined
 from chainrule.source import excerpt
 
 __all__ = ["forward"]
@@ -26,9 +27,18 @@ def forward(program: Program, wrt: Sequence[int]) -> Program:
         return _Forward(program, wrt).run()
 
 
+def _moving(program: Program, wrt: Sequence[int]) -> set[Var]:
+    """The variables that may have a tangent where the inputs number ``wrt`` have one."""
+    moving = {program.inputs[place] for place in wrt}
+    for step in program.steps:
+        if not isinstance(step.rule, Discrete) and any(type(one) is int and one in moving for one in step.inputs):
+            moving.update(var for var in step.outputs if program.types[var].dtype.kind in "fc")
+    return moving
+
+
 class _Forward:
     def __init__(self, program: Program, wrt: Sequence[int]) -> None:
-        program = expanded(program)
+        program = expanded(program, lambda step: not isinstance(step.rule, Loop))
         self.program = program
         self.wrt = wrt
         self.builder = Builder(f"jvp_{program.name}")
@@ -56,7 +66,10 @@ class _Forward:
                 type(one) is int and one in self.tangents for one in step.inputs
             ):
                 builder.site = program.sites.get(step.outputs[0])
-                self.step(step)
+                if isinstance(step.rule, Loop):
+                    self.loop(step)
+                else:
+                    self.step(step)
                 builder.site = None
         outs = [self.value(one) for one in program.outputs]
         tangents = [self.result(one) for one in program.outputs]
@@ -126,6 +139,59 @@ class _Forward:
             made = rule.forward(tangents, ys[0] if len(ys) == 1 else tuple(ys), arguments, step.params)
             for var, tangent in zip(step.outputs, (made,) if len(ys) == 1 else made, strict=True):
                 self.keep(var, tangent)
+
+    def loop(self, step: Step) -> None:
+        """A loop that carries the tangents with the values, in the place of the one that carries the values alone."""
+        assert self.builder.steps[-1].rule is step.rule
+        self.builder.steps.pop()
+        parts = parts_of(step)
+        body = parts.body
+        inputs, variables = carried_on(step, self.tangents, _moving)
+        inner = _Forward(body, [place for place, var in enumerate(body.inputs) if var in inputs])
+        made = inner.run()
+        tangent_of = dict(
+            zip([var for var in body.inputs if var in inputs], made.inputs[len(body.inputs) :], strict=True)
+        )
+        count = len(body.outputs)
+        outs, touts = made.outputs[:count], made.outputs[count:]
+        own = dict(zip(body.inputs, made.inputs, strict=False))
+        carries = []
+        for place, var in enumerate(parts.carries):
+            carries.append((own[var], outs[place], self.value(parts.initial[place])))
+        carried = [place for place, var in enumerate(parts.carries) if var in inputs]
+        for place in carried:
+            kind = body.types[parts.carries[place]]
+            given = self.tangent(parts.initial[place])
+            if given is None:
+                given = self.builder.constant_array(kind.dtype.type(0), kind.shape)
+            elif given.dtype != kind.dtype:
+                given = given.astype(kind.dtype)
+            carries.append((tangent_of[parts.carries[place]], touts[place], given))
+        sequences: list[tuple[Var, Any]] = []
+        invariants: list[tuple[Var, Any]] = []
+        for pairs, operands, into in (
+            (parts.sequences, parts.stacks, sequences), (parts.invariants, parts.shared, invariants),
+        ):  # fmt: skip
+            for var, one in zip(pairs, operands, strict=True):
+                into.append((own[var], self.value(one)))
+                if var in inputs:
+                    into.append((tangent_of[var], self.tangent(one)))
+        results = list(outs[len(parts.carries) :])
+        moving = [place for place, one in enumerate(parts.results) if type(one) is int and one in variables]
+        results += [touts[len(parts.carries) + place] for place in moving]
+        finals, stacked = record_loop(
+            self.builder, inner.builder, parts.trips, parts.reverse, own[parts.number],
+            carries, sequences, invariants, results, body.name,
+        )  # fmt: skip
+        values = [*finals[: len(parts.carries)], *stacked[: len(parts.results)]]
+        for var, value in zip(step.outputs, values, strict=True):
+            if var in self.program.names:
+                self.builder.names[value.var] = self.program.names[var]
+            self.env[var] = value.var
+        for place, tangent in zip(carried, finals[len(parts.carries) :], strict=True):
+            self.keep(parts.finals[place], tangent)
+        for place, tangent in zip(moving, stacked[len(parts.results) :], strict=True):
+            self.keep(parts.stacked[place], tangent)
 
     def elementwise(self, rule: Elementwise, step: Step, arguments: list[Any], tangents: list[Any]) -> Any:
         total = None

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.loops import merged, pruned
 from chainrule.program import Literal, Operand, Program, Step, Var, literal
-from chainrule.rule import RULES, Cost, Elementwise, Gather, Index
+from chainrule.rule import RULES, Cost, Elementwise, Gather, Index, Loop
 
 __all__ = ["simplify"]
 
@@ -75,6 +76,9 @@ def simplify(program: Program) -> Program:
             _keep_names(program, step.outputs, before)
             continue
         step = Step(rule, inputs, step.params, step.outputs)
+        if isinstance(rule, Loop):
+            step, gone = merged(step._replace(params=(simplify(step.params[0]), *step.params[1:])))
+            same.update(gone)
         done[key] = step.outputs
         for var in step.outputs:
             made_by[var] = step
@@ -181,6 +185,8 @@ def _read(steps: list[Step], outputs: tuple[Operand, ...], guards: tuple[Any, ..
     kept = []
     for step in reversed(steps):
         if any(var in needed for var in step.outputs):
+            if isinstance(step.rule, Loop):
+                step = pruned(step, needed)
             needed.update(one for one in step.inputs if not isinstance(one, Literal))
             kept.append(step)
     kept.reverse()
