@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 from tests.frontend import test_roll as written
 
 import chainrule as cr
@@ -65,8 +67,11 @@ def rolled(name: str) -> tuple[Program, Program, list[Any]]:
     program = cr.trace(function, *point)
     found = roll(program)
     assert any(isinstance(step.rule, Loop) for step in found.steps)
-    given = [np.asarray(leaf) for one in point for leaf in flatten(one)[0]]
-    return program, found, given
+    return program, found, _leaves(point)
+
+
+def _leaves(point: tuple[Any, ...]) -> list[Any]:
+    return [np.asarray(leaf) for one in point for leaf in flatten(one)[0]]
 
 
 def close(found, wanted):
@@ -84,29 +89,29 @@ def has_loop(program):
 
 @pytest.mark.parametrize("name", CASES)
 def test_forward(name):
-    program, found, given = rolled(name)
-    tangents = [rng.normal(size=one.shape) for one in given]
-    wrt = range(len(given))
-    flat = forward(program, wrt).run([*given, *tangents])
+    program, found, at = rolled(name)
+    tangents = [rng.normal(size=one.shape) for one in at]
+    wrt = range(len(at))
+    flat = forward(program, wrt).run([*at, *tangents])
     entered = forward(found, wrt).verify()
     assert has_loop(entered)
-    close(entered.run([*given, *tangents]), flat)
-    close(simplify(entered).verify().run([*given, *tangents]), flat)
-    close(unroll(entered).verify().run([*given, *tangents]), flat)
+    close(entered.run([*at, *tangents]), flat)
+    close(simplify(entered).verify().run([*at, *tangents]), flat)
+    close(unroll(entered).verify().run([*at, *tangents]), flat)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_simplify(name):
-    program, found, given = rolled(name)
-    close(simplify(found).verify().run(given), program.run(given))
+    program, found, at = rolled(name)
+    close(simplify(found).verify().run(at), program.run(at))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_batch(name):
-    program, found, given = rolled(name)
-    for chosen in range(min(len(given), 3)):
-        flags = [place == chosen for place in range(len(given))]
-        rows = [np.stack([one, one * 1.01, one * 0.98]) if yes else one for one, yes in zip(given, flags, strict=True)]
+    program, found, at = rolled(name)
+    for chosen in range(min(len(at), 3)):
+        flags = [place == chosen for place in range(len(at))]
+        rows = [np.stack([one, one * 1.01, one * 0.98]) if yes else one for one, yes in zip(at, flags, strict=True)]
         entered = batch(found, flags, 3).verify()
         assert has_loop(entered)
         close(entered.run(rows), batch(program, flags, 3).run(rows))
@@ -114,25 +119,50 @@ def test_batch(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_backprop(name):
-    program, found, given = rolled(name)
+    program, found, at = rolled(name)
     entered = simplify(backprop(found)).verify()
     assert has_loop(entered)
-    wanted = backprop(program).run(given)
-    close(entered.run(given), wanted)
-    close(unroll(entered).verify().run(given), wanted)
+    wanted = backprop(program).run(at)
+    close(entered.run(at), wanted)
+    close(unroll(entered).verify().run(at), wanted)
     assert Program.parse(str(entered), entered.constants) == entered
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_second_order(name):
     """Forward over reverse and reverse over reverse, through loops both times."""
-    program, found, given = rolled(name)
-    tangents = [rng.normal(size=one.shape) for one in given]
-    wrt = range(len(given))
-    wanted = forward(backprop(program), wrt).run([*given, *tangents])
-    close(forward(simplify(backprop(found)), wrt).verify().run([*given, *tangents]), wanted)
+    program, found, at = rolled(name)
+    tangents = [rng.normal(size=one.shape) for one in at]
+    wrt = range(len(at))
+    wanted = forward(backprop(program), wrt).run([*at, *tangents])
+    close(forward(simplify(backprop(found)), wrt).verify().run([*at, *tangents]), wanted)
     twice = simplify(backprop(simplify(backprop(found)), wrt, seeded=True)).verify()
-    close(twice.run([*given, *tangents]), wanted[len(given) :])
+    close(twice.run([*at, *tangents]), wanted[len(at) :])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(written.PROGRAM)
+def test_random_programs(tree):
+    point = r(size=2), r(size=(9, 2)), [float(one) for one in r(size=4)]
+    program = cr.trace(functools.partial(written.executed, tree), *point)
+    found = roll(program)
+    if not has_loop(found):
+        return
+    at = _leaves(point)
+    wrt = range(len(at))
+    tangents = [rng.normal(size=np.shape(one)) for one in at]
+    wanted = simplify(backprop(program)).run(at)
+    entered = simplify(backprop(found)).verify()
+    close(entered.run(at), wanted)
+    close(unroll(entered).verify().run(at), wanted)
+    close(simplify(forward(found, wrt)).verify().run([*at, *tangents]), forward(program, wrt).run([*at, *tangents]))
+    rows = [np.stack([one, one * 1.01]) for one in at]
+    flags = [bool(place % 2) for place in wrt]
+    rows = [row if yes else one for row, one, yes in zip(rows, at, flags, strict=True)]
+    close(simplify(batch(found, flags, 2)).verify().run(rows), batch(program, flags, 2).run(rows))
+    twice = simplify(backprop(entered, wrt, seeded=True)).verify()
+    flat = backprop(simplify(backprop(program)), wrt, seeded=True)
+    close(twice.run([*at, *tangents]), flat.run([*at, *tangents]))
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------
