@@ -301,6 +301,15 @@ def test_all_results_leave():
     hold(cr.trace(every, r(size=3)), [r(size=3)])
 
 
+def test_steps_that_nobody_reads():
+    def idle(x):
+        for _ in range(5):
+            np.sin(x)
+        return x * 2.0
+
+    assert loops(hold(cr.trace(idle, 0.3), [0.3]))
+
+
 # --- programs without repetition --------------------------------------------------------------------------------------
 
 

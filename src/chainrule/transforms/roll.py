@@ -213,6 +213,9 @@ class _Folded:
     def step(self) -> Step:
         """The Loop, with everything that was asked of it."""
         builder, rolling = self.builder, self.rolling
+        if not self.carried and not self.extra:
+            # Steps that nobody reads are steps too.
+            self.stack(self.results - 1)
         body = Program(
             name=f"{rolling.program.name}_{_letter(rolling.depth)}",
             types=builder.types,
