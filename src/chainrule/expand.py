@@ -26,8 +26,15 @@ def expanded(program: Program, chosen: Callable[[Step], bool] | None = None) -> 
     What iterations take and leave is passed on entry by entry, so that nothing stays of the arrays that a loop is given
     and gives, unless another step reads them whole.
     """
+    split = False
     while any(isinstance(step.rule, Control) and (chosen is None or chosen(step)) for step in program.steps):
-        program = _Expansion(program, chosen).made()
+        expansion = _Expansion(program, chosen)
+        program = expansion.made()
+        split = split or expansion.split
+    if split:
+        # Guards on what iterations left are asked again in the order in which their values are made.
+        given = {*program.inputs, *program.captures}
+        program.guards = tuple(sorted(program.guards, key=lambda guard: -1 if guard[0] in given else guard[0]))
     return program
 
 
@@ -42,6 +49,8 @@ class _Expansion:
         #: The operand that a variable has become, or the list of its entries.
         self.env: dict[Var, Operand | list[Any]] = {}
         self.whole: dict[Var, Operand] = {}
+        #: Whether a guard on what iterations left has become one on each entry.
+        self.split = False
 
     def made(self) -> Program:
         program, builder = self.program, self.builder
@@ -116,16 +125,15 @@ class _Expansion:
         return entries
 
     def guards(self) -> list[tuple[Var, Any]]:
-        """The guards; one on what the iterations left is one on each entry, in the order in which they were made."""
-        plain: list[tuple[Var, Any]] = []
-        split = False
+        """The guards; one on what the iterations left is one on each entry."""
+        made: list[tuple[Var, Any]] = []
         for var, value in self.program.guards:
             now = self.env[var]
             if isinstance(now, list):
-                split = True
+                self.split = True
                 values = value if isinstance(value, tuple) else (value,) * len(now)
                 found = [(self.builder.operand(entry), one) for entry, one in zip(now, values, strict=True)]
             else:
                 found = [(now, value)]
-            plain.extend((one, value) for one, value in found if type(one) is int)
-        return sorted(plain, key=lambda guard: guard[0]) if split else plain
+            made.extend((one, value) for one, value in found if type(one) is int)
+        return made

@@ -380,7 +380,7 @@ def executed(tree: Any, x: Any, X: Any, weights: Any) -> Any:
             elif kind == "read":
                 state[rest[0]] = state[rest[0]] + memory[(i - rest[1]) % 9]
             elif kind == "number":
-                state[rest[0]] = state[rest[0]] * (1 + i)
+                state[rest[0]] = np.sin(state[rest[0]] * (1 + i))
             elif kind == "literal":
                 state[rest[0]] = state[rest[0]] - CONSTANTS[i % 7]
             elif kind == "keep":
