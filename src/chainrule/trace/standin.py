@@ -376,9 +376,18 @@ class StandIn(Operators):
             return bool(np.empty(self.shape))  # NumPy's own error
         return bool(self._ask(bool))
 
+    def _ask_whole(self, rounding: Any) -> int:
+        # The rounded number is guarded, not the number: as long as it stays, the program does.
+        here = lowered(self, None)
+        if here.dtype.kind != "f":
+            return int(self._ask(int))
+        if is_standin(here) and not here.is_plain:
+            return int(rounding(here)._ask(int))
+        return int(self._ask(lambda value: int(rounding(value))))
+
     def __int__(self) -> int:
         self._trace.leave("int()")
-        return int(self._ask(int))
+        return self._ask_whole(np.trunc)
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iub" or self.ndim:
@@ -403,7 +412,7 @@ class StandIn(Operators):
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
             self._trace.leave("round()")
-            return int(self._ask(round))
+            return self._ask_whole(np.rint)
         return FUNCTIONS[np.round](self, ndigits)
 
     def __trunc__(self) -> int:
@@ -411,11 +420,11 @@ class StandIn(Operators):
 
     def __floor__(self) -> int:
         self._trace.leave("math.floor()")
-        return int(self._ask(lambda value: int(np.floor(value))))
+        return self._ask_whole(np.floor)
 
     def __ceil__(self) -> int:
         self._trace.leave("math.ceil()")
-        return int(self._ask(lambda value: int(np.ceil(value))))
+        return self._ask_whole(np.ceil)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         here = lowered(self, None)

@@ -23,10 +23,30 @@ from chainrule.source import Site, excerpt, line_text
 from chainrule.trace.frames import is_ours, user_site
 from chainrule.trace.standin import StandIn, lowered
 
-__all__ = ["STACK", "Trace", "active", "execute", "paused", "trace_leaves"]
+__all__ = ["STACK", "Meetings", "Trace", "active", "execute", "paused", "trace_leaves"]
 
 #: Arrays up to this size are copied when they are captured; of larger ones a checksum is kept.
 _COPIED_BYTES = 1 << 20
+
+
+class Meetings:
+    """The ordinary arrays that met traced values: those that were copied, with their copies, and where they met."""
+
+    def __init__(self) -> None:
+        self.copied: dict[int, tuple[Any, Any]] = {}
+        self.sites: list[tuple[Any, Site | None]] = []
+
+    def note(self, array: Any) -> None:
+        """An array is met at the user's present line."""
+        self.sites.append((array, user_site()))
+
+    def original(self, array: Any) -> Any:
+        """The array that this captured one is a copy of."""
+        found = self.copied.get(id(array))
+        while found is not None:
+            array = found[1]
+            found = self.copied.get(id(array))
+        return array
 
 
 class _Stack(threading.local):
@@ -34,6 +54,8 @@ class _Stack(threading.local):
 
     def __init__(self) -> None:
         self.traces: list[Trace | None] = []
+        #: Where somebody wants to know them.
+        self.meetings: Meetings | None = None
 
 
 STACK = _Stack()
@@ -196,11 +218,16 @@ class Trace(Builder):
         _check_array(array)
         if array.ndim == 0:
             return literal(array[()])
+        meetings = STACK.meetings
+        if meetings is not None:
+            meetings.note(array)
         found = self._snapshots.get(id(array))
         if found is not None and found[0] is array and _is_unchanged(array, found[1]):
             return found[2]
         if array.nbytes <= _COPIED_BYTES or not array.flags.c_contiguous:
             kept = array.copy()
+            if meetings is not None:
+                meetings.copied[id(kept)] = (kept, array)
             var = self._capture(kept, array_type(array.shape, array.dtype))
             self._snapshots[id(array)] = (array, kept, var)
             return var
