@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from chainrule.compiled import compile
 from chainrule.errors import (
     ArgumentError,
     ChainruleError,
     CheckFailed,
+    CompileError,
     NoRule,
     NotDifferentiable,
     ProgramError,
@@ -30,6 +32,7 @@ __all__ = [
     "ArgumentError",
     "ChainruleError",
     "CheckFailed",
+    "CompileError",
     "Derivation",
     "NoRule",
     "NotDifferentiable",

@@ -63,7 +63,7 @@ class Point:
         return whole[0] if self.single else whole
 
     def trace(
-        self, *, function: Callable[..., Any] | None = None, abstract: bool = False
+        self, *, function: Callable[..., Any] | None = None, abstract: bool = False, constant: bool = False
     ) -> tuple[Program, Trace, Any]:
         """The program of the call (or of ``function``, given the stand-ins), its trace, and what was returned."""
         # A function may write into its argument's memory behind our back, through another name for the array.
@@ -71,7 +71,7 @@ class Point:
         try:
             made = trace_leaves(
                 function or self.call, self.leaves, self.names, name=name_of(self.function),
-                reached=self.reach(), abstract=abstract,
+                reached=self.reach(), abstract=abstract, constant=constant,
             )  # fmt: skip
         except TraceError:
             forget(self.function)

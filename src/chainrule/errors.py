@@ -6,6 +6,7 @@ __all__ = [
     "ArgumentError",
     "ChainruleError",
     "CheckFailed",
+    "CompileError",
     "NoRule",
     "NotDifferentiable",
     "ProgramError",
@@ -49,6 +50,12 @@ class TraceError(ChainruleError, TypeError):
     """The user's function can not become a program: a dependence on the input would be lost."""
 
     heading = "traceerror"
+
+
+class CompileError(ChainruleError, RuntimeError):
+    """A compiled program is no longer what the function does (``compile(f, verify=True)``)."""
+
+    heading = "compileerror"
 
 
 class NoRule(ChainruleError, NotImplementedError):

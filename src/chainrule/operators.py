@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from chainrule.transforms.partition import partition
 from chainrule.transforms.simplify import simplify
 
 __all__ = [
-    "Operator", "grad", "hessian", "hvp", "jacobian", "jvp", "stop_gradient", "trace", "value_and_grad", "vjp", "vmap",
+    "Operator", "grad", "hessian", "hvp", "jacobian", "jvp", "program_of", "reading", "stop_gradient", "trace",
+    "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
 
 
@@ -72,6 +74,16 @@ class _Reading(threading.local):
 
 
 _READING = _Reading()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Within the block programs are made with the names and lines of the function at hand."""
+    before, _READING.on = _READING.on, True
+    try:
+        yield
+    finally:
+        _READING.on = before
 
 
 def _transformed(program: Program, kind: Any, make: Callable[[Program], Any]) -> Any:
@@ -197,7 +209,7 @@ class Operator:
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """The Program that a call with these arguments runs, with all floating-point arguments as its inputs."""
-        return _program_of(self, self.__wrapped__, args, kwargs)
+        return program_of(self, self.__wrapped__, args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -207,7 +219,10 @@ class Operator:
 
 
 def _operator(word: str, run: Callable[..., Any], function: Callable[..., Any], **options: Any) -> Operator:
-    return Operator(function, word, run, options)
+    made = Operator(function, word, run, options)
+    # What is derived from a compiled function is compiled.
+    compiled = getattr(type(function), "recompiled", None)
+    return made if compiled is None else compiled(function, made)  # type: ignore[no-any-return]
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Operator:
@@ -644,12 +659,13 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
         v1: float64[] = multiply(x, 2.0)...
         return v1
     """
-    return _program_of(f, f, args, kwargs)
+    return program_of(f, f, args, kwargs)
 
 
-def _program_of(
+def program_of(
     callee: Callable[..., Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Program:
+    """The Program of a call of ``callee``, which is the function or an operator's form of it."""
     positions = [place for place, one in enumerate(args) if _is_differentiable(one)]
     if not positions:
         raise ArgumentError(
@@ -662,11 +678,8 @@ def _program_of(
         point.function = callee
         return point.call(standins)
 
-    before, _READING.on = _READING.on, True
-    try:
-        program, _, _ = point.trace(function=call)
-    finally:
-        _READING.on = before
+    with reading():
+        program, _, _ = point.trace(function=call, constant=callee is not function)
     program.name = name_of(callee)
     return simplify(program) if callee is not function else program
 

@@ -215,6 +215,23 @@ def _table() -> Any:
     return words
 
 
+class MachineCode:
+    """The loaded machine code of ``glue.py``."""
+
+    def __init__(self) -> None:
+        from chainrule.native import llvm
+
+        self._linked = llvm.link(llvm.object_code(glue.glue_text()))
+        self.entry = self._linked.function(glue.ENTRY)
+        self.hash = self._linked.function(glue.HASH)
+
+
+@functools.cache
+def machine_code() -> MachineCode:
+    """The machine code that every compiled function enters; made once in a process."""
+    return MachineCode()
+
+
 # --- functions ------------------------------------------------------------------------------------------------------
 
 

@@ -473,7 +473,7 @@ class StandIn(Operators):
                 return here._array()
             if here._trace.abstract:
                 return None
-            here = here._trace.evaluate(here._read())
+            here = here._trace.shown(here._read())
         return here
 
     # -- copies, attributes

@@ -259,6 +259,14 @@ class Trace(Builder):
         )
         return value
 
+    def shown(self, var: Var) -> Any:
+        """The value of a variable that is to be printed."""
+        value = self.evaluate(var)
+        if STACK.meetings is not None and not is_recorded(value):
+            # A program that is to run again prints what it did as long as what it printed stays.
+            self.guarded(var, np.asarray if np.ndim(value) else lambda one: one.item())
+        return value
+
     def evaluate(self, var: Var, *, strict: bool = False) -> Any:
         """The value of a variable: an array, or a stand-in of an outer trace.
 
@@ -416,8 +424,11 @@ def trace_leaves(
     name: str,
     reached: Any,
     abstract: bool = False,
+    constant: bool = False,
 ) -> tuple[Program, Trace, Any]:
     """Trace ``function(stand-ins)`` at the given leaves (arrays, or stand-ins of an outer trace).
+
+    With ``constant`` a result that is a plain number is constant under the guards, not a derivative that was lost.
 
     Gives the program, its trace, and what the function returned (with stand-ins).
     """
@@ -457,7 +468,7 @@ def trace_leaves(
             )
             raise trace.refused
         flat, out_tree = flatten(result)
-        outputs = [_output(trace, one) for one in flat]
+        outputs = [_output(trace, one, constant) for one in flat]
         trace.check_captures()
     program = Program(
         name=name, types=trace.types, inputs=trace.inputs, captures=trace.captures, constants=trace.constants,
@@ -493,7 +504,7 @@ def _is_of_foreign_code(refusal: Exception) -> bool:
     return type(refusal) is TypeError or type(refusal).__module__ in ("ctypes", "_ctypes")
 
 
-def _output(trace: Trace, value: Any) -> Any:
+def _output(trace: Trace, value: Any, constant: bool) -> Any:
     if value is None:
         raise ArgumentError(
             f"{trace.name} returned None, or a container with None in it",
@@ -505,7 +516,7 @@ def _output(trace: Trace, value: Any) -> Any:
         array = np.asarray(value)
         if array.dtype.kind in "fiub":
             left = trace.left or trace.compared()
-            if left is not None and array.dtype.kind == "f":
+            if left is not None and array.dtype.kind == "f" and not constant:
                 how, site = left
                 raise NotDifferentiable(
                     f"{trace.name} returned a plain number although its input was looked at by {how}: "

@@ -216,6 +216,16 @@ def _math_twin(original: Any, code: Callable[..., Any]) -> Any:
     return _named(twin, original)
 
 
+_ASKED: dict[Any, Any] = {
+    math.floor: np.floor,
+    math.ceil: np.ceil,
+    math.trunc: np.trunc,
+    math.isfinite: np.isfinite,
+    math.isinf: np.isinf,
+    math.isnan: np.isnan,
+}
+
+
 def _math_question(original: Any) -> Any:
     """isfinite, floor, ... : the concrete value is asked for, and guarded."""
 
@@ -225,9 +235,14 @@ def _math_question(original: Any) -> Any:
         first, *rest = args
         if rest:
             return original(*[one._ask(float) if type(one) is StandIn else one for one in args], **kwargs)
+        # What is asked for is a step of its own: its result is the guard.
+        asked = _ASKED.get(original)
+        if asked is None:
+            return original(first._ask(float))
         if original in (math.floor, math.ceil, math.trunc):
             first._trace.leave(f"math.{original.__name__}()")
-        return first._ask(original)
+            return first._ask_whole(asked)
+        return bool(asked(first))
 
     return _named(twin, original)
 

@@ -1,0 +1,336 @@
+"""One compiled form of a function: the program for one kind of arguments, and the conditions under which it holds.
+
+The conditions are three: what the function reads besides its arguments is what it was (``trace/surroundings.py``), the
+arrays among that hold the contents that they held, where those may have decided something, and the values that the
+function asked for (the guards of its program) come out as they did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.containers import LEAF, Structure, unflatten
+from chainrule.errors import ProgramError
+from chainrule.program import ArrayType, Literal, Program, Var
+from chainrule.rule import Elementwise
+from chainrule.trace.surroundings import PLAIN, Found, Surroundings
+
+if TYPE_CHECKING:
+    from chainrule.native.call import Array, Boxed, Fixed, Given, Place
+
+__all__ = ["MISSED", "Specialisation", "contents"]
+
+#: What a specialisation answers where it does not hold.
+MISSED: Any = type("Missed", (), {"__repr__": lambda self: "MISSED"})()
+
+
+def _missed(*args: Any) -> Any:
+    return MISSED
+
+
+def contents(array: Any) -> Any:
+    """What tells the contents of an array."""
+    if array.dtype.hasobject:
+        return None
+    held = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    return hashlib.blake2b(held.data if held.size else b"", digest_size=16).digest()
+
+
+class Specialisation:
+    """A program with its conditions, as something to call.
+
+    ``leaf(*inputs)`` gives the tuple of results, or MISSED; ``direct(*args)`` is the same for whole argument lists and
+    hands on to ``ask`` where it does not hold (None where there is no machine code, or arguments are containers).
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        originals: Sequence[Any],
+        around: Surroundings,
+        digests: Sequence[Any],
+        only_met: set[int],
+        arguments: Sequence[Array | Boxed | Fixed],
+        frozen: Sequence[Any],
+        inputs: Sequence[Any],
+        fall_back: Callable[..., Any],
+        flat: bool,
+    ) -> None:
+        self.flat = flat
+        self.program = program
+        self.places = list(around.places)
+        self.arguments = arguments
+        self.fall_back = fall_back
+        assert program.out_tree is not None
+        self.out_tree: Structure = program.out_tree
+        self.literals = {place: one.value for place, one in enumerate(program.outputs) if isinstance(one, Literal)}
+        #: The program without results that are known beforehand.
+        self.core = _without_literals(program)
+        #: Arrays that the program reads; the function's own ones where they are.
+        self.captured = [_usable(one, kind) for one, kind in zip(originals, _capture_types(program), strict=True)]
+        #: Arrays whose contents decide, with what tells them.
+        self.watched = [
+            (array, digest)
+            for array, digest in zip((*around.arrays, *frozen), digests, strict=True)
+            if id(array) not in only_met and digest is not None
+        ]
+        self._types = [(one.shape, one.dtype) for one in self.captured]
+        self._guards = [(place, value) for place, (_, value) in enumerate(program.guards)]
+        self._asking: Program | None = None
+        self.compiled: Any = None
+        self.machine: Any = None
+        self.kinds = self._kinds(inputs)
+        self.leaf: Callable[..., Any] = self._interpret
+        self.direct: Callable[..., Any] | None = None
+        self.ask: Callable[[Callable[..., Any]], None] = _missed
+
+    # -- results
+
+    def _kinds(self, inputs: Sequence[Any]) -> list[bool]:
+        """For each result whether it is a NumPy scalar (True) or an array."""
+        program = self.core
+        made_by = {var: step.rule for step in program.steps for var in step.outputs}
+        rules = [made_by.get(one) if not isinstance(one, Literal) else None for one in program.outputs]
+        shapes = [program.type_of(one).shape for one in program.outputs]
+        if all(shape != () or isinstance(rule, Elementwise) for shape, rule in zip(shapes, rules, strict=True)):
+            return [shape == () for shape in shapes]
+        # Whether a number comes as a scalar or as an array of no dimension is up to NumPy: see what it does.
+        return [not isinstance(one, np.ndarray) for one in program.run(inputs, self.captured)]
+
+    def whole(self, results: tuple[Any, ...]) -> Any:
+        """The function's result, in its containers, from what ``leaf`` gives."""
+        return unflatten(self.out_tree, results)
+
+    # -- conditions
+
+    def holds(self) -> bool:
+        """Whether what the function reads is as it was."""
+        return (
+            all(one.same() for one in self.places)
+            and all(
+                one.shape == shape and one.dtype == dtype
+                for one, (shape, dtype) in zip(self.captured, self._types, strict=True)
+            )
+            and all(contents(array) == digest for array, digest in self.watched)
+        )
+
+    def renew(self) -> bool:
+        """Take equal plain values that are other objects for what they are; True where something was renewed."""
+        if not any(one.now() is not one.value for one in self.places) or not self.holds():
+            return False
+        self.places = [
+            one._replace(value=one.now()) if type(one.value) in PLAIN and one.kind != "items" else one
+            for one in self.places
+        ]
+        if self.machine is not None:
+            self.bind()
+        return True
+
+    def difference(self) -> str | None:
+        """What is not as it was, in words."""
+        for one in self.places:
+            if not one.same():
+                return f"{one} has changed"
+        for array, digest in self.watched:
+            if contents(array) != digest:
+                return (
+                    f"the contents of an array of shape {array.shape} have changed, which the function reads in a way "
+                    "that may decide what it does"
+                )
+        for one, (shape, dtype) in zip(self.captured, self._types, strict=True):
+            if one.shape != shape or one.dtype != dtype:
+                return f"an array that the function reads has changed from shape {shape} to {one.shape}"
+        return None
+
+    # -- running
+
+    def _interpret(self, *inputs: Any) -> Any:
+        if not self.holds():
+            return MISSED
+        return self._interpreted(inputs)
+
+    def _interpreted(self, inputs: Sequence[Any]) -> Any:
+        """The results through NumPy, or MISSED where a guard does not hold."""
+        program = self.core
+        if program.guards:
+            if self._asking is None:
+                self._asking = _with_outputs(program, (*program.outputs, *[var for var, _ in program.guards]))
+            made = self._asking.run(inputs, self.captured)
+            count = len(program.outputs)
+            for (_, value), seen in zip(program.guards, made[count:], strict=True):
+                if not _is_guarded(value, seen):
+                    return MISSED
+            made = made[:count]
+        else:
+            made = program.run(inputs, self.captured)
+        given = [*inputs, *self.captured]
+        results: list[Any] = []
+        for one, scalar in zip(made, self.kinds, strict=True):
+            owned = one
+            if isinstance(one, np.ndarray):
+                shared = not one.flags.owndata or not one.flags.writeable or any(one is other for other in given)
+                owned = one.copy() if shared or any(one is other for other in results) else one
+            results.append(owned[()] if scalar else np.asarray(owned))
+        rest = iter(results)
+        return tuple(
+            self.literals[place] if place in self.literals else next(rest) for place in range(len(self.program.outputs))
+        )
+
+    def link(self) -> None:
+        """Compile the program."""
+        from chainrule import native
+        from chainrule.native import call
+
+        if call.refusal() is None:
+            self.compiled = native.build(self.core)
+            self.machine = call.machine_code()
+            self.bind()
+
+    def bind(self) -> None:
+        """Make the functions of CPython's that check the conditions and run the machine code."""
+        from chainrule.native import call
+
+        code, compiled = self.machine, self.compiled
+        results = iter(self._result_records())
+        records = [
+            call.Fixed(self.literals[place]) if place in self.literals else next(results)
+            for place in range(len(self.program.outputs))
+        ]
+        hashed, asked = [], []
+        for array, digest in self.watched:
+            if array.flags.c_contiguous and not array.dtype.hasobject:
+                hashed.append((array, call.content_hash(code.hash, array)))
+                # Between the digest and this hash the contents may have changed.
+                if contents(array) != digest:
+                    hashed[-1] = (array, hashed[-1][1] ^ 1)
+            else:
+                asked.append(call.Place("question", _Question(array, digest)))
+        places = [*map(_native_place, self.places), *asked]
+        work = self.core.cost()
+        releases = work.operations + work.bytes / 8 > _LONG and not compiled.callbacks
+        made = {
+            "kernel": compiled.address, "arena_bytes": compiled.arena_bytes + 64 if compiled.arena_bytes else 0,
+            "captures": [*self.captured, *[array for array, _ in hashed]], "results": records,
+            "raise_": _raise, "places": places, "hashed": hashed, "releases": releases,
+            "keep": (compiled, code, self.places),
+        }  # fmt: skip
+        name = self.program.name
+        moving = [one for one in self.arguments if not isinstance(one, call.Fixed)]
+        self.leaf, _ = call.function(
+            code.entry, name=name, arguments=moving, assemble=True, following=_missed, withdrawn=self._withdrawn, **made
+        )  # fmt: skip
+        if not self.flat:
+            return
+        flat = self.out_tree.kind is tuple and all(child is LEAF for child in self.out_tree.children)
+        assemble: Any = False if self.out_tree.kind is None else True if flat else _Assemble(self.out_tree)
+        self.direct, self.ask = call.function(
+            code.entry, name=name, arguments=self.arguments, assemble=assemble, following=self.fall_back, **made
+        )
+
+    def _withdrawn(self, *inputs: Any) -> Any:
+        return self._interpreted(inputs)
+
+    def _result_records(self) -> list[Array | Boxed | Fixed | Given]:
+        from chainrule.native import call
+
+        made: list[Any] = []
+        for one, scalar in zip(self.core.outputs, self.kinds, strict=True):
+            kind = self.core.type_of(one)
+            made.append(call.Boxed(kind.dtype.type, kind.dtype) if scalar else call.Array(kind.dtype, kind.shape))
+        return made
+
+
+#: Operations from which on the interpreter's lock is given back while the program runs (about 20 microseconds).
+_LONG = 50_000
+
+
+def _raise() -> None:
+    """Raise what a step that Python did for the machine code of this thread has raised."""
+    from chainrule.native.callbacks import raised
+
+    raise raised() or ProgramError("a step of a compiled program failed")
+
+
+class _Assemble:
+    def __init__(self, tree: Structure) -> None:
+        self.tree = tree
+
+    def __call__(self, results: tuple[Any, ...]) -> Any:
+        return unflatten(self.tree, results)
+
+
+class _Question:
+    """Whether an array holds what it held, asked from machine code."""
+
+    def __init__(self, array: Any, digest: Any) -> None:
+        self.array = array
+        self.digest = digest
+
+    def __call__(self) -> bool:
+        return bool(contents(self.array) == self.digest)
+
+
+def _native_place(one: Found) -> Place:
+    from chainrule.native.call import Place, function_fields
+
+    kind, holder, key, value = one
+    if kind == "cell":
+        return Place("word", id(holder) + 16, expected=id(value))
+    if kind == "field":
+        offset = function_fields().get(key)
+        # (No defaults are a null pointer, not None.)
+        expected = 0 if value is None else id(value)
+        return _asked(one) if offset is None else Place("word", id(holder) + offset, expected=expected)
+    if kind == "length":
+        return Place("word", id(holder) + 16, expected=value) if type(holder) in (list, dict) else _asked(one)
+    if kind == "items" or (kind == "entry" and type(holder) is not dict) or (kind == "item" and type(holder) is not list):
+        return _asked(one)
+    return Place(kind, holder, key, value)
+
+
+def _asked(one: Found) -> Place:
+    from chainrule.native.call import Place
+
+    return Place("question", one.same)
+
+
+def _capture_types(program: Program) -> list[ArrayType]:
+    return [program.types[var] for var in program.captures]
+
+
+def _usable(array: Any, kind: ArrayType) -> Any:
+    """The array itself where machine code can read it, else a copy."""
+    flags = array.flags
+    if type(array) is np.ndarray and array.dtype == kind.dtype and flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(np.asarray(array), dtype=kind.dtype, requirements=("C", "A"))
+
+
+def _with_outputs(program: Program, outputs: Sequence[Any]) -> Program:
+    return Program(
+        name=program.name, types=program.types, inputs=program.inputs, captures=program.captures,
+        constants=program.constants, steps=program.steps, outputs=outputs, guards=program.guards, sites=program.sites,
+        names=program.names,
+    )  # fmt: skip
+
+
+def _without_literals(program: Program) -> Program:
+    kept: list[Var] = [one for one in program.outputs if not isinstance(one, Literal)]
+    return program if len(kept) == len(program.outputs) else _with_outputs(program, kept)
+
+
+def _is_guarded(value: Any, seen: Any) -> bool:
+    """Whether a value that the function asked for is the one that it was."""
+    if isinstance(seen, np.ndarray) and (seen.ndim or not isinstance(value, bool | int | float)):
+        if isinstance(value, bool) and seen.size == 1:
+            return bool(seen.reshape(())[()]) is value
+        return zlib.crc32(np.ascontiguousarray(seen).data) == value
+    if isinstance(value, bool):
+        return bool(seen) is value
+    return bool(seen == value)
