@@ -369,11 +369,16 @@ class StandIn(Operators):
             return as_python(here)
         if here.is_plain:
             return as_python(here._array())
+        if here.ndim and as_python in (bool, int, float):
+            here = here.reshape(())
         return here._trace.guarded(here._read(), as_python)
 
     def __bool__(self) -> bool:
         if self.size > 1 or self.size == 0:
             return bool(np.empty(self.shape))  # NumPy's own error
+        if self.dtype.kind != "b" and not self.is_plain:
+            # A guard tells what the answer was, of a value whose every change matters.
+            return bool((self != 0)._ask(bool))
         return bool(self._ask(bool))
 
     def _ask_whole(self, rounding: Any) -> int:
