@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from chainrule.compiled import compile
+from chainrule.compiled import compile  # noqa: A004 - the field's name
 from chainrule.errors import (
     ArgumentError,
     ChainruleError,
@@ -42,6 +42,7 @@ __all__ = [
     "ShapeError",
     "TraceError",
     "check",
+    "compile",
     "derive",
     "grad",
     "hessian",

@@ -5,23 +5,24 @@ Which kinds there are, and when a compiled form no longer holds, is told in ``do
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from chainrule.arguments import name_of, parameter_names, reached_by
 from chainrule.build import is_recorded
-from chainrule.containers import LEAF, Structure, flatten, leaf_paths, unflatten
+from chainrule.containers import LEAF, flatten, leaf_paths, unflatten
 from chainrule.errors import ArgumentError, CompileError, TraceError
 from chainrule.operators import Operator, program_of, reading
 from chainrule.program import Program
 from chainrule.source import excerpt
-from chainrule.specialise import MISSED, Specialisation, contents
+from chainrule.specialise import MISSED, REFUSED, Specialisation, contents
 from chainrule.trace.standin import StandIn
 from chainrule.trace.surroundings import surroundings_of
 from chainrule.trace.tracer import STACK, Meetings, trace_leaves
@@ -119,7 +120,8 @@ class Compiled(Operator):
     __slots__ = ()
     _held: list[tuple[Any, Specialisation]]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Compiled:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """An object of a class of its own."""
         return object.__new__(type(cls.__name__, (cls,), {"__slots__": ()}))
 
     def __init__(self, function: Callable[..., Any], *, verify: bool = False) -> None:
@@ -169,10 +171,8 @@ class Compiled(Operator):
         for known, one in list(self._held):
             if known == key:
                 inputs = [_plain(call.leaves[place]) for place in call.moving(frozen)]
-                results = one.leaf(*inputs)
-                if results is MISSED and one.renew():
-                    results = one.leaf(*inputs)
-                if results is not MISSED:
+                results = one.answer(inputs)
+                if results is not MISSED and results is not REFUSED:
                     return one.whole(results)
         return MISSED
 
@@ -192,8 +192,8 @@ class Compiled(Operator):
             return self.__wrapped__(*args, **kwargs)
         self._add(call, key, made)
         frozen = self._frozen.get(base, frozenset())
-        results = made.leaf(*[_plain(call.leaves[place]) for place in call.moving(frozen)])
-        if results is MISSED:
+        results = made.answer([_plain(call.leaves[place]) for place in call.moving(frozen)])
+        if results is MISSED or results is REFUSED:
             # The surroundings changed between the trace and this run (another thread).
             return self.__wrapped__(*args, **kwargs)
         return made.whole(results)
@@ -283,10 +283,8 @@ class Compiled(Operator):
         if state:
             return key, None, state
         made = traced.specialisation(self._general)
-        try:
+        with contextlib.suppress(ImportError):
             made.link()
-        except ImportError:
-            pass
         return key, made, ""
 
     def _fixable(self, call: _Call) -> frozenset[int]:
@@ -305,10 +303,8 @@ class Compiled(Operator):
         kept = [one for known, one in self._held if known == key]
         inputs = [_plain(call.leaves[place]) for place in call.moving(frozen)]
         for one in kept:
-            results = one.leaf(*inputs)
-            if results is MISSED and one.renew():
-                results = one.leaf(*inputs)
-            if results is not MISSED:
+            results = one.answer(inputs)
+            if results is not MISSED and results is not REFUSED:
                 fresh = _Traced(self.__wrapped__, call, frozen)
                 state = fresh.state()
                 if state:
@@ -512,8 +508,8 @@ def _compare(function: Any, kept: Specialisation, fresh: _Traced) -> None:
     if before != now:
         line = next(
             (
-                f"compiled {old.strip()!r}, now {new.strip()!r}"
-                for old, new in zip(str(before).splitlines(), str(now).splitlines(), strict=False)
+                f"compiled {old!r}, now {new!r}"
+                for old, new in zip(_lines(before), _lines(now), strict=False)
                 if old != new
             ),
             f"{len(before)} steps were compiled, now it has {len(now)}",
@@ -522,6 +518,11 @@ def _compare(function: Any, kept: Specialisation, fresh: _Traced) -> None:
     for compiled, original in zip(kept.captured, fresh.originals(), strict=True):
         if compiled is not original and contents(np.asarray(compiled)) != contents(np.asarray(original)):
             raise _stale(function, f"an array of shape {np.shape(original)} has other contents than what was compiled")
+
+
+def _lines(program: Program) -> list[str]:
+    """The text of a program without the user's lines."""
+    return [line.partition("  # ")[0].strip() for line in str(program).splitlines()]
 
 
 def compile(f: Callable[..., Any], *, verify: bool = False) -> Compiled:
@@ -548,4 +549,3 @@ def compile(f: Callable[..., Any], *, verify: bool = False) -> Compiled:
     if isinstance(f, Compiled):
         return f if f._verify == verify else Compiled(f.__wrapped__, verify=verify)
     return Compiled(f, verify=verify)
-

@@ -222,7 +222,7 @@ def _operator(word: str, run: Callable[..., Any], function: Callable[..., Any], 
     made = Operator(function, word, run, options)
     # What is derived from a compiled function is compiled.
     compiled = getattr(type(function), "recompiled", None)
-    return made if compiled is None else compiled(function, made)  # type: ignore[no-any-return]
+    return made if compiled is None else compiled(function, made)
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Operator:

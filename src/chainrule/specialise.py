@@ -23,14 +23,25 @@ from chainrule.trace.surroundings import PLAIN, Found, Surroundings
 if TYPE_CHECKING:
     from chainrule.native.call import Array, Boxed, Fixed, Given, Place
 
-__all__ = ["MISSED", "Specialisation", "contents"]
-
-#: What a specialisation answers where it does not hold.
-MISSED: Any = type("Missed", (), {"__repr__": lambda self: "MISSED"})()
+__all__ = ["MISSED", "REFUSED", "Specialisation", "contents"]
 
 
-def _missed(*args: Any) -> Any:
+class _Missed:
+    def __repr__(self) -> str:
+        return "MISSED"
+
+
+#: What a specialisation answers where its conditions do not hold, and where a guard of its program does not.
+MISSED: Any = _Missed()
+REFUSED: Any = _Missed()
+
+
+def _missed(*_: Any) -> Any:
     return MISSED
+
+
+def _refused(*_: Any) -> Any:
+    return REFUSED
 
 
 def contents(array: Any) -> Any:
@@ -44,8 +55,8 @@ def contents(array: Any) -> Any:
 class Specialisation:
     """A program with its conditions, as something to call.
 
-    ``leaf(*inputs)`` gives the tuple of results, or MISSED; ``direct(*args)`` is the same for whole argument lists and
-    hands on to ``ask`` where it does not hold (None where there is no machine code, or arguments are containers).
+    ``leaf(*inputs)`` gives the tuple of results, or MISSED, or REFUSED. ``direct(*args)`` is the same for argument
+    lists, and asks on where it does not hold (it is None where there is no machine code, or arguments are containers).
     """
 
     def __init__(
@@ -150,13 +161,23 @@ class Specialisation:
 
     # -- running
 
+    def answer(self, inputs: Sequence[Any]) -> Any:
+        """The tuple of results, or MISSED, or REFUSED."""
+        results = self.leaf(*inputs)
+        if results is MISSED and self.renew():
+            results = self.leaf(*inputs)
+        if results is MISSED and self.machine is not None and self.holds():
+            # The machine code looks closer than it must: another thread may be tracing, with twins in our globals.
+            results = self._interpreted(inputs)
+        return results
+
     def _interpret(self, *inputs: Any) -> Any:
         if not self.holds():
             return MISSED
         return self._interpreted(inputs)
 
     def _interpreted(self, inputs: Sequence[Any]) -> Any:
-        """The results through NumPy, or MISSED where a guard does not hold."""
+        """The results through NumPy, or REFUSED where a guard does not hold."""
         program = self.core
         if program.guards:
             if self._asking is None:
@@ -165,7 +186,7 @@ class Specialisation:
             count = len(program.outputs)
             for (_, value), seen in zip(program.guards, made[count:], strict=True):
                 if not _is_guarded(value, seen):
-                    return MISSED
+                    return REFUSED
             made = made[:count]
         else:
             made = program.run(inputs, self.captured)
@@ -223,7 +244,8 @@ class Specialisation:
         name = self.program.name
         moving = [one for one in self.arguments if not isinstance(one, call.Fixed)]
         self.leaf, _ = call.function(
-            code.entry, name=name, arguments=moving, assemble=True, following=_missed, withdrawn=self._withdrawn, **made
+            code.entry, name=name, arguments=moving, assemble=True, following=_missed, withdrawn=self._withdrawn,
+            refused=_refused, **made
         )  # fmt: skip
         if not self.flat:
             return
@@ -289,7 +311,11 @@ def _native_place(one: Found) -> Place:
         return _asked(one) if offset is None else Place("word", id(holder) + offset, expected=expected)
     if kind == "length":
         return Place("word", id(holder) + 16, expected=value) if type(holder) in (list, dict) else _asked(one)
-    if kind == "items" or (kind == "entry" and type(holder) is not dict) or (kind == "item" and type(holder) is not list):
+    if (
+        kind == "items"
+        or (kind == "entry" and type(holder) is not dict)
+        or (kind == "item" and type(holder) is not list)
+    ):
         return _asked(one)
     return Place(kind, holder, key, value)
 
@@ -327,10 +353,6 @@ def _without_literals(program: Program) -> Program:
 
 def _is_guarded(value: Any, seen: Any) -> bool:
     """Whether a value that the function asked for is the one that it was."""
-    if isinstance(seen, np.ndarray) and (seen.ndim or not isinstance(value, bool | int | float)):
-        if isinstance(value, bool) and seen.size == 1:
-            return bool(seen.reshape(())[()]) is value
-        return zlib.crc32(np.ascontiguousarray(seen).data) == value
-    if isinstance(value, bool):
-        return bool(seen) is value
+    if np.ndim(seen):
+        return zlib.crc32(np.ascontiguousarray(seen).data) == int(value)
     return bool(seen == value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.errors import ProgramError
-from chainrule.native import llvm
+from chainrule.native import cache
 from chainrule.native.callbacks import made_callbacks, raised
 from chainrule.native.emit import CALLED_BACK, WITHDRAWN, called_functions, module_text
+from chainrule.native.link import link
 from chainrule.native.loops import Callback, Code
 from chainrule.native.lower import lower
 from chainrule.program import ArrayType, Literal, Program, array_type
@@ -41,27 +43,34 @@ class Compiled:
     interpreter may answer.
     """
 
-    def __init__(self, program: Program, code: Code, text: str, machine_code: bytes) -> None:
+    def __init__(self, program: Program, entry: cache.Entry, code: Code | None = None) -> None:
         self.program = program
-        self.code = code
-        self.arena_bytes = code.arena_bytes
+        self._code = code
+        self.arena_bytes: int = entry.facts["arena_bytes"]
         self.guards = program.guards
         self.input_types: list[ArrayType] = [program.types[var] for var in program.inputs]
         self.capture_types: list[ArrayType] = [program.types[var] for var in program.captures]
         self.output_types: list[ArrayType] = [_type_of(program, one) for one in program.outputs]
-        self.callbacks: list[Callback] = code.callbacks
-        self.object_code = machine_code
-        self._text = text
-        #: The functions of BLAS and LAPACK that the machine code calls: `llvm.link` must be told.
-        self.symbols = sorted(called_functions(code))
-        self._linked = llvm.link(machine_code, self.symbols)
-        self._functions = made_callbacks(code.callbacks)
+        self.object_code = entry.code
+        count: int = entry.facts["callbacks"]
+        self.callbacks: list[Callback] = self.code.callbacks if count else []
+        #: The functions of BLAS and LAPACK that the machine code calls.
+        self.symbols: list[str] = entry.facts["symbols"]
+        self._linked = link(entry.code, ["kernel", "callbacks"] if count else ["kernel"], self.symbols)
+        self._functions = made_callbacks(self.callbacks)
         if self._functions:
             table = self._linked.table("callbacks", len(self._functions))
             for place, function in enumerate(self._functions):
                 table[place] = ctypes.cast(function, ctypes.c_void_p).value
-        self.address = self._linked.function("kernel")
+        self.address = self._linked.address("kernel")
         self._kernel = _KERNEL(self.address)
+
+    @property
+    def code(self) -> Code:
+        """The loops and buffers that the machine code was made from."""
+        if self._code is None:
+            self._code = lower(self.program)
+        return self._code
 
     def run(self, inputs: Sequence[Any], constants: Sequence[Any] | None = None) -> list[Any]:
         """The results for these inputs, as ``Program.run`` gives them.
@@ -87,11 +96,15 @@ class Compiled:
 
     def llvm(self) -> str:
         """The text of the LLVM module, before LLVM's own passes."""
-        return self._text
+        from chainrule.native import llvm
+
+        return module_text(self.code, llvm.host_machine())
 
     def assembly(self) -> str:
         """The machine code in the processor's assembly language."""
-        return llvm.assembly_of(self._text)
+        from chainrule.native import llvm
+
+        return llvm.assembly_of(self.llvm())
 
 
 def _type_of(program: Program, operand: Any) -> ArrayType:
@@ -120,6 +133,29 @@ def build(program: Program) -> Compiled:
     >>> compiled.run([5.0])
     [np.float64(16.0)]
     """
-    code = lower(program)
-    text = module_text(code, llvm.host_machine())
-    return Compiled(program, code, text, llvm.object_code(text))
+    same = (program.key, tuple([(var, type(value), value) for var, value in program.guards]))
+    found = _BUILT.get(same)
+    if found is not None:
+        return found
+    key = cache.key_of(program)
+    entry = cache.get(key) if key is not None else None
+    code = None
+    if entry is None:
+        from chainrule.native import llvm
+
+        code = lower(program)
+        text = module_text(code, llvm.host_machine())
+        facts = {
+            "arena_bytes": code.arena_bytes,
+            "callbacks": len(code.callbacks),
+            "symbols": sorted(called_functions(code)),
+        }
+        entry = cache.Entry(facts, llvm.object_code(text))
+        if key is not None:
+            cache.put(key, entry)
+    made = _BUILT[same] = Compiled(program, entry, code)
+    return made
+
+
+#: What was built and is still in use.
+_BUILT: weakref.WeakValueDictionary[Any, Compiled] = weakref.WeakValueDictionary()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.native import glue
+from chainrule.native import cache, glue
 from chainrule.native.glue import Api, Argument, Hashed, Record, Result, Slot
+from chainrule.native.link import link
 
 __all__ = ["Array", "Boxed", "Fixed", "Given", "Place", "content_hash", "function", "function_fields", "refusal"]
 
@@ -187,9 +189,8 @@ def _table() -> Any:
     python = ctypes.pythonapi
     python.PyCapsule_GetPointer.restype = ctypes.c_void_p
     python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    from numpy._core import _multiarray_umath
-
-    numpy_api = python.PyCapsule_GetPointer(_multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    numpy_c: Any = importlib.import_module("numpy._core._multiarray_umath")
+    numpy_api = python.PyCapsule_GetPointer(numpy_c._ARRAY_API, None)  # noqa: SLF001 - NumPy's C interface
     libc = _libc()
     words = np.zeros(len(Api), dtype=np.int64)
     words[Api.ARRAY_TYPE] = id(np.ndarray)
@@ -219,11 +220,17 @@ class MachineCode:
     """The loaded machine code of ``glue.py``."""
 
     def __init__(self) -> None:
-        from chainrule.native import llvm
+        text = glue.glue_text()
+        key = cache.text_key(text)
+        entry = cache.get(key)
+        if entry is None:
+            from chainrule.native import llvm
 
-        self._linked = llvm.link(llvm.object_code(glue.glue_text()))
-        self.entry = self._linked.function(glue.ENTRY)
-        self.hash = self._linked.function(glue.HASH)
+            entry = cache.Entry({}, llvm.object_code(text))
+            cache.put(key, entry)
+        self._linked = link(entry.code, [glue.ENTRY, glue.HASH])
+        self.entry = self._linked.address(glue.ENTRY)
+        self.hash = self._linked.address(glue.HASH)
 
 
 @functools.cache
@@ -289,6 +296,7 @@ def function(
     following: Callable[..., Any],
     raise_: Callable[[], Any],
     withdrawn: Callable[..., Any] | None = None,
+    refused: Callable[..., Any] | None = None,
     places: Sequence[Place] = (),
     hashed: Sequence[tuple[Any, int]] = (),
     releases: bool = False,
@@ -300,8 +308,9 @@ def function(
     ``entry`` is the address of the machine code of ``glue.py``. ``captures`` are arrays that are read where they are,
     and checked at each call like arguments. ``assemble`` is False for one bare result, True for a tuple of results, or
     a callable that is given that tuple. ``raise_`` raises what a step that called back has raised; ``withdrawn`` is
-    given the arguments where the kernel leaves the answer to the interpreter. ``hashed`` are arrays with the number that tells their contents. ``keep`` lives
-    as long as the function does.
+    given the arguments where the kernel leaves the answer to the interpreter, ``refused`` where a guard fails (without
+    it the next function is). ``hashed`` are arrays with the number that tells their contents. ``keep`` lives as long as
+    the function does.
     """
     kept: list[Any] = [keep, list(captures), [one for one, _ in hashed]]
     arrays = {
@@ -322,6 +331,7 @@ def function(
     words[Record.ASSEMBLE] = int(assemble) if isinstance(assemble, bool) else id(assemble)
     words[Record.RAISE] = id(raise_)
     words[Record.WITHDRAWN] = 0 if withdrawn is None else id(withdrawn)
+    words[Record.REFUSED] = 0 if refused is None else id(refused)
     words[Record.KERNEL] = kernel
     words[Record.ARENA_BYTES] = arena_bytes
     words[Record.RELEASES] = int(releases)
@@ -329,7 +339,7 @@ def function(
     method = _Method(name.encode(), entry, _FASTCALL_WITH_KEYWORDS, None)
     asked: list[Any] = [following]
     words[Record.NEXT] = id(following)
-    kept += [arrays, table, assemble, method, asked, raise_, withdrawn]
+    kept += [arrays, table, assemble, method, asked, raise_, withdrawn, refused]
 
     def ask(other: Callable[..., Any]) -> None:
         # The old one may be running: the function holds a reference to it until it has returned.

@@ -49,6 +49,8 @@ class Record(IntEnum):
     RAISE = auto()
     #: The callable that is asked where the kernel leaves the values to the interpreter; 0: the next one.
     WITHDRAWN = auto()
+    #: The callable that is asked where a guard of the program does not hold; 0: the next one.
+    REFUSED = auto()
     #: 0: the single result itself, 1: a tuple of the results, else a callable that is given that tuple.
     ASSEMBLE = auto()
     KERNEL = auto()
@@ -247,7 +249,7 @@ class _Emitter:
 
 def glue_text() -> str:
     """The LLVM IR of the functions ENTRY and HASH."""
-    return "\n".join([_check_array(), _hash(), _entry()])
+    return f"{_check_array()}\n{_hash()}\n{_entry()}"
 
 
 def _check_array() -> str:
@@ -327,12 +329,11 @@ def _entry() -> str:
     with to.where(raised):
         to.leave(to.call(to.word(api, Api.VECTORCALL), [to.word(record, Record.RAISE), 0, 0, 0]))
         to.place(to.label())
-    interpreter = to.word(record, Record.WITHDRAWN)
-    to.unless(to.is_("eq", status, -2), pass_on)
-    to.unless(to.is_("ne", interpreter, 0), pass_on)
-    to.go(other)
+    withdrawn, refused = to.word(record, Record.WITHDRAWN), to.word(record, Record.REFUSED)
+    asked = to.value(f"select i1 {to.is_('eq', status, -2)}, i64 {withdrawn}, i64 {refused}")
+    to.branch(to.is_("ne", asked, 0), other, pass_on)
     to.place(other)
-    to.leave(to.call(to.word(api, Api.VECTORCALL), [interpreter, "%args", "%nargs", "%names"]))
+    to.leave(to.call(to.word(api, Api.VECTORCALL), [asked, "%args", "%nargs", "%names"]))
     to.place(good)
     _return(to, record, api, (objects, boxes, results), failed)
     to.place(failed)
@@ -431,6 +432,14 @@ def _check_slots(to: _Emitter, record: str, api: str, pass_on: str) -> None:
 def _make_results(to: _Emitter, record: str, api: str, places: tuple[str, str, str], failed: str) -> None:
     outputs, objects, boxes = places
     records = to.word(record, Record.RESULTS)
+    # The kernel knows nothing of results that are known beforehand.
+    written = to.variable()
+
+    def write(address: str) -> None:
+        place = to.get(written)
+        to.put(outputs, place, address)
+        to.set(written, to.op("add", place, 1))
+
     with to.times(to.word(record, Record.RESULT_COUNT)) as number:
         one = to.op("add", records, to.op("mul", number, 8 * len(Result)))
         kind = to.word(one, Result.KIND)
@@ -449,7 +458,7 @@ def _make_results(to: _Emitter, record: str, api: str, places: tuple[str, str, s
         none = to.label()
         to.unless(to.is_("ne", made, 0), none)
         to.put(objects, number, made)
-        to.put(outputs, number, to.at(made, DATA))
+        write(to.at(made, DATA))
         to.go(after)
         to.place(none)
         _drop(to, api, objects, number)
@@ -458,12 +467,11 @@ def _make_results(to: _Emitter, record: str, api: str, places: tuple[str, str, s
         to.put(objects, number, 0)
         to.branch(to.is_("eq", kind, 1), boxed, fixed)
         to.place(boxed)
-        to.put(outputs, number, to.op("add", boxes, to.op("shl", number, 5)))
+        write(to.op("add", boxes, to.op("shl", number, 5)))
         to.go(after)
         to.place(fixed)
-        to.put(outputs, number, 0)
         with to.where(to.is_("eq", kind, 3)):
-            to.put(outputs, number, to.at(to.word(one, Result.OBJECT), DATA))
+            write(to.at(to.word(one, Result.OBJECT), DATA))
         to.go(after)
         to.place(after)
 

@@ -1,17 +1,16 @@
-"""The text of an LLVM module -> machine code in this process; the one file that imports llvmlite."""
+"""The text of an LLVM module -> machine code; the one file that imports llvmlite."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import llvmlite.binding as llvm
 
-from chainrule.native.mathlib import Machine, library_address
+from chainrule.native.mathlib import Machine
 
-__all__ = ["Linked", "assembly_of", "host_machine", "link", "object_code", "provide"]
+__all__ = ["Engine", "assembly_of", "host_machine", "object_code"]
 
 
 @functools.cache
@@ -69,34 +68,18 @@ def assembly_of(text: str) -> str:
     return made
 
 
-@functools.cache
-def provide(symbol: str) -> None:
-    """Let object code find a function of BLAS or LAPACK."""
-    llvm.add_symbol(symbol, library_address(symbol))
+class Engine:
+    """Object code placed in memory by LLVM's own linker, for as long as this object lives."""
 
-
-class Linked:
-    """Object code at its place in memory, for as long as this object lives."""
-
-    def __init__(self, code: bytes, symbols: Iterable[str] = ()) -> None:
+    def __init__(self, code: bytes, symbols: Mapping[str, int]) -> None:
         _target()
-        for one in symbols:
-            provide(one)
-        machine = _target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        for name, address in symbols.items():
+            llvm.add_symbol(name, address)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
-    def function(self, name: str) -> int:
-        """The address of a function."""
-        address: int = self._engine.get_function_address(name)
-        return address
-
-    def table(self, name: str, entries: int) -> Any:
-        """A table of pointers, to be filled."""
-        return (ctypes.c_void_p * entries).from_address(self._engine.get_global_value_address(name))
-
-
-def link(code: bytes, symbols: Iterable[str] = ()) -> Linked:
-    """Place object code, which needs these functions of BLAS and LAPACK, in memory."""
-    return Linked(code, symbols)
+    def address(self, name: str) -> int:
+        """The address of a function or of a global variable."""
+        found: int = self._engine.get_function_address(name) or self._engine.get_global_value_address(name)
+        return found

@@ -14,12 +14,15 @@ import platform
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 __all__ = ["Image", "load"]
 
 _ALLOCATED = 0x2
 _NO_BITS, _SYMBOLS, _RELOCATIONS = 8, 2, 4
-_WRITE = 0x1
+_WRITE = (
+    0x1  # (flags of sections; the order of their fields: name, kind, flags, address, offset, size, link, info, ...)
+)
 _ABSOLUTE, _RELATIVE, _CALL = 1, 2, 4
 _TABLE = frozenset({9, 41, 42})
 _STUB = b"\xff\x25\x00\x00\x00\x00\xcc\xcc"  # jmp *(rip + 2), then the address
@@ -57,28 +60,34 @@ def _load(code: bytes, names: Sequence[str], resolve: Callable[[str], int | None
     count = struct.unpack_from("<H", code, 60)[0]
     sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + 64 * number) for number in range(count)]
     names_at = sections[struct.unpack_from("<H", code, 62)[0]][4]
+    wanted = [
+        number
+        for number, (label, _, flags, _, _, length, _, _, _, _) in enumerate(sections)
+        if flags & _ALLOCATED and length and not _text(code, names_at + label).startswith(".eh_frame")
+    ]
+    symbols = _symbols(code, sections)
+    outside = sorted({name for name, section, _ in symbols.values() if section == 0 and name})
+    # First what can be run and read, on pages of its own, then what can be written to.
     places: dict[int, int] = {}
     size = 0
-    for number, (label, kind, flags, _, _, length, _, _, align, _) in enumerate(sections):
-        if not flags & _ALLOCATED or length == 0 or _text(code, names_at + label).startswith(".eh_frame"):
-            continue
-        if flags & _WRITE:
-            raise _Unknown
-        size = -(-size // max(align, 1)) * max(align, 1)
-        places[number] = size
-        size += length
-        if kind == _NO_BITS:
-            raise _Unknown
-    symbols = _symbols(code, sections)
-    outside = {name for name, section, _ in symbols.values() if section == 0 and name}
+    for number in wanted:
+        if not sections[number][2] & _WRITE:
+            size = places[number] = _rounded(size, sections[number][8])
+            size += sections[number][5]
     # A stub for each function outside: its jump reaches any distance, and its second half serves as a table entry.
-    size = -(-size // 16) * 16
-    stubs = {name: size + 16 * number for number, name in enumerate(sorted(outside))}
-    memory = mmap.mmap(-1, max(size + 16 * len(stubs), 1))
+    size = _rounded(size, 16)
+    stubs = {name: size + 16 * number for number, name in enumerate(outside)}
+    size = fixed = _rounded(size + 16 * len(stubs), mmap.PAGESIZE)
+    for number in wanted:
+        if sections[number][2] & _WRITE:
+            size = places[number] = _rounded(size, sections[number][8])
+            size += sections[number][5]
+    memory = mmap.mmap(-1, max(size, 1))
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     for number, place in places.items():
         start, length = sections[number][4], sections[number][5]
-        memory[place : place + length] = code[start : start + length]
+        if sections[number][1] != _NO_BITS:
+            memory[place : place + length] = code[start : start + length]
     found: dict[str, int] = {}
     for name, place in stubs.items():
         address = resolve(name)
@@ -88,11 +97,15 @@ def _load(code: bytes, names: Sequence[str], resolve: Callable[[str], int | None
         memory[place : place + 16] = _STUB + struct.pack("<Q", address)
     for section in sections:
         if section[1] == _RELOCATIONS and section[7] in places:
-            _relocate(code, section, (memory, base, places, symbols, stubs, found))
+            _relocate(code, section, _Placed(memory, base, places, symbols, stubs, found))
     addresses = {name: base + places[section] + value for name, section, value in symbols.values() if section in places}
-    if _protect(base, len(memory)) != 0:
+    if _protect(base, fixed) != 0:
         raise _Unknown
     return Image(memory, {name: addresses[name] for name in names})
+
+
+def _rounded(size: int, step: int) -> int:
+    return -(-size // max(step, 1)) * max(step, 1)
 
 
 def _text(code: bytes, start: int) -> str:
@@ -111,26 +124,34 @@ def _symbols(code: bytes, sections: list[tuple[int, ...]]) -> dict[int, tuple[st
     return found
 
 
-def _relocate(code: bytes, section: tuple[int, ...], loaded: tuple[object, ...]) -> None:
-    memory, base, places, symbols, stubs, found = loaded
-    assert isinstance(memory, mmap.mmap) and isinstance(base, int) and isinstance(places, dict)
-    assert isinstance(symbols, dict) and isinstance(stubs, dict) and isinstance(found, dict)
+class _Placed(NamedTuple):
+    """What relocations are computed from: where sections and stubs are, and what symbols stand for."""
+
+    memory: mmap.mmap
+    base: int
+    sections: dict[int, int]
+    symbols: dict[int, tuple[str, int, int]]
+    stubs: dict[str, int]
+    outside: dict[str, int]
+
+
+def _relocate(code: bytes, section: tuple[int, ...], placed: _Placed) -> None:
     for number in range(section[5] // 24):
         offset, info, addend = struct.unpack_from("<QQq", code, section[4] + 24 * number)
-        name, where, value = symbols[info >> 32]
+        name, where, value = placed.symbols[info >> 32]
         kind = info & 0xFFFFFFFF
-        at = places[section[7]] + offset
+        at = placed.sections[section[7]] + offset
         if kind == _ABSOLUTE:
-            target = found[name] if where == 0 else base + places[where] + value
-            struct.pack_into("<Q", memory, at, (target + addend) % 2**64)
+            target = placed.outside[name] if where == 0 else placed.base + placed.sections[where] + value
+            struct.pack_into("<Q", placed.memory, at, (target + addend) % 2**64)
             continue
         if kind in _TABLE and where == 0:
-            target = stubs[name] + 8
+            target = placed.stubs[name] + 8
         elif kind in (_RELATIVE, _CALL):
-            target = stubs[name] if where == 0 else places[where] + value
+            target = placed.stubs[name] if where == 0 else placed.sections[where] + value
         else:
             raise _Unknown
-        struct.pack_into("<i", memory, at, target + addend - at)
+        struct.pack_into("<i", placed.memory, at, target + addend - at)
 
 
 def _protect(address: int, length: int) -> int:

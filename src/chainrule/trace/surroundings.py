@@ -7,6 +7,7 @@ list, an entry of a dict. Code of NumPy, of the standard library and of installe
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
 import operator
@@ -44,11 +45,15 @@ class Found(NamedTuple):
     value: Any
 
     def now(self) -> Any:
-        """What the place holds at present."""
+        """What the place holds at present (twins that a trace in another thread has put there do not count)."""
+        return _settled(self._held())
+
+    def _held(self) -> Any:
         kind, holder, key, _ = self
         try:
             if kind == "entry":
-                return holder.get(key, ABSENT)
+                held = holder.get(key, ABSENT)
+                return vars(builtins).get(key, ABSENT) if held is ABSENT and "__builtins__" in holder else held
             if kind == "cell":
                 return holder.cell_contents
             if kind == "item":
@@ -113,6 +118,13 @@ class Surroundings:
         return states
 
 
+def _settled(value: Any) -> Any:
+    from chainrule.trace.twins import TWINS
+
+    original = TWINS.original_of(value)
+    return value if original is None else original
+
+
 def _items(holder: Any) -> list[Any]:
     if isinstance(holder, np.ndarray):
         return list(holder.ravel())
@@ -153,7 +165,9 @@ def surroundings_of(*things: Any) -> Surroundings:
             break
         seen[id(value)] = value
         for place, inner in _within(value, found, names):
+            inner = _settled(inner)
             if place is not None:
+                place = place._replace(value=_settled(place.value))
                 (looked_up if place.kind == "attribute" else found.places).append(place)
                 if type(place.value) in PLAIN:
                     continue
@@ -227,6 +241,8 @@ def _in_object(value: Any) -> Iterator[_Step]:
         return
     held = _attribute(value, "__dict__")
     if isinstance(held, dict):
+        # (A new attribute may hide one of the class.)
+        yield Found("length", held, None, len(held)), ABSENT
         for name, one in list(held.items()):
             if isinstance(name, str):
                 yield Found("attribute", value, name, one), one
@@ -252,16 +268,20 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _in_class(kind: type) -> Iterator[_Step]:
+    seen: set[str] = set()
     for base in kind.__mro__:
         if _is_constant(base.__module__):
             continue
         for name, one in list(vars(base).items()):
+            if name in seen:
+                continue
+            seen.add(name)
             if isinstance(one, classmethod | staticmethod):
                 yield None, one.__func__
             elif isinstance(one, property):
                 yield None, one.fget
             elif isinstance(one, types.FunctionType) or (not name.startswith("__") and not hasattr(one, "__get__")):
-                yield Found("attribute", base, name, one), one
+                yield Found("attribute", kind, name, one), one
 
 
 def _in_function(function: types.FunctionType, names: set[str]) -> Iterator[_Step]:
@@ -333,4 +353,3 @@ _INSTALLED = tuple(
 @lru_cache(maxsize=4096)
 def _is_installed(path: str) -> bool:
     return path.startswith(_INSTALLED) or path.startswith(("<frozen", "<__array_function__"))
-

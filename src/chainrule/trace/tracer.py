@@ -254,9 +254,10 @@ class Trace(Builder):
         """The value that the user's code asks for; what it was is kept as a guard."""
         here = self.evaluate(var)
         value = as_python(here)
-        self.guards.append(
-            (var, value if not isinstance(value, np.ndarray) else zlib.crc32(np.ascontiguousarray(value).data))
-        )
+        kept = value
+        if isinstance(value, np.ndarray):
+            kept = zlib.crc32(np.ascontiguousarray(value).data) if value.ndim else value.item()
+        self.guards.append((var, kept))
         return value
 
     def shown(self, var: Var) -> Any:
