@@ -21,6 +21,7 @@ from chainrule.derive.page import Beside, embedded, page
 from chainrule.derive.page.formula import formula
 from chainrule.derive.page.ledger import _coloured
 from chainrule.derive.page.markup import Markup, element, joined
+from chainrule.derive.page.names import Names
 from chainrule.derive.page.pictures import histogram, number, picture, summary, thumbnail
 from chainrule.rule import RULES
 
@@ -121,7 +122,7 @@ def test_all_parts_are_there_in_their_order(made: str) -> None:
 
 def test_every_step_and_argument_has_row_entry_and_card(made: str, derivation: Derivation) -> None:
     tree = Tree(made)
-    for item in derivation.walk():
+    for item in Names(derivation).shown:
         key = "i" + item.label.replace(".", "-")
         assert {f"card-{key}", f"entry-{key}"} <= set(tree.ids)
         assert key in tree.values("data-key")
@@ -536,7 +537,7 @@ def test_on_paper_everything_is_shown(opened: Browser, derivation: Derivation) -
     opened.medium("print")
     opened.evaluate("dispatchEvent(new Event('beforeprint'))")
     cards = opened.evaluate("[...document.querySelectorAll('.card')].filter(one => one.offsetHeight > 20).length")
-    assert cards == len(list(derivation.walk())) + len(derivation.inputs)
+    assert cards == len(Names(derivation).shown) + len(derivation.inputs)
     rows = opened.evaluate("[...document.querySelectorAll('.row')].filter(one => one.offsetHeight > 10).length")
     assert rows == cards
     assert opened.evaluate("getComputedStyle(document.querySelector('.bar')).display") == "none"

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule.derive.derivation import Adjoint, Derivation, Input, Item, Local, Verdict
-from chainrule.derive.page.formula import entry_of, formula, latex_of
+from chainrule.derive.page.formula import entries_of, formula, latex_of
 from chainrule.derive.page.markup import Markup, element, joined
 from chainrule.derive.page.names import Names, shape_of
 from chainrule.derive.page.pictures import number, picture, summary
+from chainrule.derive.prose import CONVENTIONS, choices_sentence, loop_sentences
 
 __all__ = ["Beside", "account"]
 
@@ -115,18 +116,8 @@ def question(derivation: Derivation, names: Names) -> Markup:
 
 
 def _choices(derivation: Derivation) -> Markup:
-    parts = []
-    if derivation.choices:
-        parts.append(
-            paragraph(
-                "The function made choices on the way, and the derivation holds where it makes the same ones: ",
-                listed([element("code", one) for one in derivation.choices]),
-                ".",
-                note=True,
-            )
-        )
-    parts.extend(paragraph(one, note=True) for one in derivation.remarks)
-    return joined(*parts)
+    said = [choices_sentence(derivation)] if derivation.choices else []
+    return joined(*(paragraph(one, note=True) for one in (*said, *derivation.remarks)))
 
 
 # --- 2 ----------------------------------------------------------------------------------------------------------------
@@ -139,6 +130,7 @@ def composition(derivation: Derivation, names: Names) -> Markup:
             "The function is a composition of simple steps. Each takes what is there already and makes one thing more; "
             "the last one makes the result."
         ),
+        paragraph(CONVENTIONS[1], note=True),
         element("ol", *(_entry(item, names) for item in derivation.items), class_="composition"),
     )
 
@@ -164,7 +156,7 @@ def _entry(item: Item, names: Names) -> Markup:
         class_="entry",
         id=f"entry-{names.key(item)}",
     )
-    inside = item.parts or item.body
+    inside = names.inside(item)
     opened: Markup | None = None
     if inside:
         title = f"{item.words}: its {len(inside)} steps" if item.kind != "loop" else "one pass"
@@ -191,46 +183,83 @@ def local_derivatives(derivation: Derivation, names: Names) -> Markup:
     """Each kind of step once, with its derivatives in letters of its own."""
     if not derivation.locals:
         return Markup("")
+    mixing = any(part.form != "partial" for one in derivation.locals for part in one.partials)
     return joined(
         paragraph(
             "Of each kind of step, by itself, the derivatives are known from calculus. Here they are, in letters of "
-            "their own: each step takes ",
+            "their own: a step takes ",
             inline("u"),
-            " (and ",
+            ", ",
             inline("v"),
-            ") and makes ",
+            ", … and makes ",
             inline("y"),
             ".",
         ),
+        paragraph(
+            "Where a step mixes entries (a product of matrices, a sum), every entry of ",
+            inline("y"),
+            " has a derivative in every entry of ",
+            inline("u"),
+            ". That is a large table, and nobody needs to write it down: what is needed is only what it makes of the "
+            "adjoint of ",
+            inline("y"),
+            ", which is why such a step is given as a formula for ",
+            inline(r"\mathrm{d}u"),
+            " from ",
+            inline(r"\mathrm{d}y"),
+            ".",
+        )
+        if mixing
+        else None,
         *(_local(one, names) for one in derivation.locals),
     )
 
 
 def _local(local: Local, names: Names) -> Markup:
     lines = [f"{latex_of(local.result)} = {latex_of(local.expr)}"]
+    entries: list[str | None] = []
     for one in local.partials:
         if one.expr is None:
             continue
-        left = (
-            rf"\frac{{\partial {latex_of(local.result)}}}{{\partial {latex_of(one.operand)}}}"
-            if one.form == "partial"
-            else latex_of(type(one.operand)(one.operand.shape, one.operand.name, adjoint=True))
-        )
-        lines.append(f"{left} = {latex_of(one.expr)}")
+        if one.form == "partial":
+            left = rf"\frac{{\partial {latex_of(local.result)}}}{{\partial {latex_of(one.operand)}}}"
+            lines.append(f"{left} = {latex_of(one.expr)}")
+            continue
+        adjoint = type(one.operand)(one.operand.shape, one.operand.name, adjoint=True)
+        lines.append(f"{latex_of(adjoint)} = {latex_of(one.expr)}")
+        entries.append(entries_of(adjoint, one.expr))
+    entries = [] if None in entries else [entries_of(local.result, local.expr), *entries] if entries else []
     told = [one.words for one in local.partials if one.words]
     if local.domain:
-        told.append(local.domain)
+        told.append(f"for {local.domain}")
     if local.convention:
         told.append(local.convention)
-    used = [names.link(label) for label in local.items]
+    used = [
+        element("a", element("code", name), href=f"#card-{key}", data_key=key)
+        for name in local.items
+        for key in [names.key_named(name)]
+    ]
+    if len(used) > _USES:
+        used = [*used[:_USES], joined(f"{len(used) - _USES} more")]
     return element(
         "div",
         element("h3", local.words),
-        element("div", *(element("div", formula(line, display=True)) for line in lines), class_="display scrolls"),
-        *(paragraph(text, note=True) for text in told),
-        paragraph("Used for ", listed(used), ".", note=True) if used else None,
+        element("div", *(formula(line, display=True) for line in lines), class_="lines-of scrolls", tabindex="0"),
+        element(
+            "div",
+            "entry by entry: ",
+            *(formula(line, display=True) for line in entries if line),
+            class_="lines-of small",
+        )
+        if entries
+        else None,
+        paragraph(*(f"{text}; " for text in told), "used for ", listed(used), note=True),
         class_="local",
     )
+
+
+#: Of the steps of one kind, so many are named.
+_USES = 12
 
 
 # --- 4 ----------------------------------------------------------------------------------------------------------------
@@ -282,7 +311,7 @@ def chain_rule(derivation: Derivation, names: Names) -> Markup:
 
 def _cards(item: Item, names: Names) -> list[Markup]:
     made = [_card(item, names)]
-    inside = item.parts or item.body
+    inside = names.inside(item)
     if inside:
         made.append(
             element(
@@ -314,7 +343,8 @@ def _card(item: Item, names: Names) -> Markup:
         )
     if item.convention and item.verdict.ok is not True:
         body.append(paragraph(f"The convention: {item.convention}.", note=True))
-    body += [paragraph(text) for text in item.induction]
+    if item.kind == "loop":
+        body += map(paragraph, loop_sentences(item))
     body.append(_verdict(item.verdict, item.name))
     body.append(_pictures(item.name, item.value, item.adjoint.value if item.adjoint else None))
     return element("article", head, *body, class_="card bad" if bad else "card", id=f"card-{key}", aria_label=item.name)
@@ -397,20 +427,15 @@ def _adjoint(adjoint: Adjoint, name: str, names: Names) -> list[Any]:
     return made
 
 
-#: Letters for the axes of an array, as many as a formula can carry.
-_LETTERS = "ijkm"
-
-
 def _entrywise(adjoint: Adjoint) -> list[Markup]:
     """The same line for one entry, where the arrays have axes and their products run over them."""
-    axes = adjoint.leaf.ndim
     terms = [term.expr for term in adjoint.contributions if term.expr is not None]
-    if not 0 < axes <= len(_LETTERS) or len(terms) < len(adjoint.contributions) or adjoint.seed:
+    if len(terms) < len(adjoint.contributions) or adjoint.seed:
         return []
-    letters = _LETTERS[:axes]
-    right = " + ".join(entry_of(term, letters) for term in terms)
-    line = display(f"{entry_of(adjoint.leaf, letters)} = {right}")
-    return [element("details", element("summary", "entry by entry"), line, class_="open")]
+    line = entries_of(adjoint.leaf, *terms)
+    if line is None:
+        return []
+    return [element("details", element("summary", "entry by entry"), display(line), class_="open")]
 
 
 def _reader(label: str, names: Names) -> Markup:

@@ -8,11 +8,12 @@ from functools import lru_cache
 from html import escape
 from xml.etree import ElementTree as ET
 
-from chainrule.derive.expression import Expr
+from chainrule.derive.expression import Expr, Node, leaves_of
 from chainrule.derive.page.markup import Markup, element
-from chainrule.derive.writing import entry, written
+from chainrule.derive.writing import LETTERS, entry, written
+from chainrule.rule import Elementwise, Index
 
-__all__ = ["entry_of", "formula", "latex_of", "text_of"]
+__all__ = ["entries_of", "formula", "latex_of", "text_of"]
 
 #: What may stand in a page: latex2mathml gives no other elements for what a derivation is written with.
 _TAGS = frozenset(
@@ -56,9 +57,27 @@ def text_of(expr: Expr) -> str:
     return written(expr)
 
 
-def entry_of(expr: Expr, letters: str) -> str:
-    """One entry of the array that an expression is, as LaTeX, with these letters for its axes."""
-    return entry(expr, "latex", letters)
+def entries_of(left: Expr, *right: Expr) -> str | None:
+    """``left = right + ...`` for one entry, as LaTeX; None where an entry of the right is not made of entries alone.
+
+    Where an array is moved or cut, its entries have other indices, and the formula for whole arrays says more.
+    """
+    both = (left, *right)
+    if not 0 < left.ndim <= len(_LETTERS) or any(one.shape != left.shape for one in right):
+        return None
+    if not all(map(_by_entries, right)) or any(leaf.name in LETTERS for one in both for leaf in leaves_of(one)):
+        return None
+    return f"{entry(left, 'latex')} = {' + '.join(entry(one, 'latex') for one in right)}"
+
+
+#: Letters for the axes of an array, as many as a formula can carry.
+_LETTERS = LETTERS[:4]
+
+
+def _by_entries(expr: Expr) -> bool:
+    if isinstance(expr, Node):
+        return isinstance(expr.rule, Elementwise | Index) and all(map(_by_entries, expr.operands))
+    return True
 
 
 @lru_cache(maxsize=8192)

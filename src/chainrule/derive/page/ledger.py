@@ -24,8 +24,8 @@ __all__ = ["source_pane", "steps_pane"]
 def source_pane(derivation: Derivation, names: Names) -> Markup:
     """The user's functions, line by line; a line on which steps were made leads to them."""
     made: dict[tuple[str, int], list[Item]] = {}
-    for item in derivation.walk():
-        if item.place is not None and (item.label.count(".") == 0 or not _within_group(item, names)):
+    for item in names.shown:
+        if item.place is not None:
             made.setdefault((item.place.file, item.place.line), []).append(item)
     shown = [_listing(listing, made, names) for listing in derivation.listings]
     if not shown:
@@ -33,11 +33,6 @@ def source_pane(derivation: Derivation, names: Names) -> Markup:
             element("p", "The source of this function can not be found; its steps are told without it.", class_="file")
         ]
     return element("aside", element("h2", "Your function"), *shown, class_="pane source", aria_label="Source")
-
-
-def _within_group(item: Item, names: Names) -> bool:
-    outer = names.items.get(item.label.rpartition(".")[0])
-    return outer is not None and outer.kind == "group"
 
 
 def _listing(listing: Listing, made: dict[tuple[str, int], list[Item]], names: Names) -> Markup:
@@ -117,7 +112,7 @@ def steps_pane(derivation: Derivation, names: Names) -> Markup:
         element("span", "↑ adjoint", class_="up"),
         class_="legend",
     )
-    digits = max((len(item.label) for item in derivation.walk()), default=1)
+    digits = max((len(item.label) for item in names.shown), default=1)
     paths = (element("path", class_=kind) for kind in ("all", "in", "out"))
     arcs = element("svg", *paths, class_="arcs", aria_hidden="true", preserveAspectRatio="none")
     return element(
@@ -160,7 +155,7 @@ def _item_rows(item: Item, names: Names, *, within: str | None, depth: int) -> l
     state: Any = element("span", " · not verified", class_="notverified") if bad else ""
     words = joined(shape_of(item.shape), where, f" · {item.trips} times" if item.kind == "loop" else "", state)
     adjoint = item.adjoint
-    inside = item.parts or item.body
+    inside = names.inside(item)
     in_walk = depth == 0 or item.label.count(".") == 0
     forward = f"{item.name}{told}: {summary(item.value)}"
     backward = None

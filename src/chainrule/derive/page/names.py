@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from chainrule.derive.derivation import Derivation, Input, Item
 from chainrule.derive.page.markup import Markup, element
+from chainrule.derive.prose import tells_more
 
 __all__ = ["Names", "shape_of"]
 
@@ -20,17 +19,32 @@ class Names:
 
     def __init__(self, derivation: Derivation) -> None:
         self.derivation = derivation
-        self.items: dict[str, Item] = {item.label: item for item in derivation.walk()}
+        #: The item that shows the step with a label: itself, or the one that is not worth opening.
+        self.items: dict[str, Item] = {}
+        #: Every item that is shown, from the outside in.
+        self.shown: list[Item] = []
         self._inputs = {id(one): f"a{number}" for number, one in enumerate(derivation.inputs, start=1)}
         self._by_name: dict[str, str] = {one.name: self._inputs[id(one)] for one in derivation.inputs}
-        self._top = {item.label for item in derivation.items}
-        for item in self._shown_first():
+        for item in derivation.items:
             self._by_name.setdefault(item.name, self.key(item))
+        for item in derivation.items:
+            self._note(item, item)
 
-    def _shown_first(self) -> Iterator[Item]:
-        """Items of the outer level before those inside of them, which may have the same names."""
-        yield from self.derivation.items
-        yield from self.items.values()
+    def _note(self, item: Item, shown: Item) -> None:
+        self.items[item.label] = shown
+        self._by_name.setdefault(item.name, self.key(shown))
+        if item is shown:
+            self.shown.append(item)
+        within = self.inside(item)
+        for one in (*item.parts, *item.body):
+            self._note(one, one if one in within else shown)
+
+    @staticmethod
+    def inside(item: Item) -> tuple[Item, ...]:
+        """What is shown when the item is opened."""
+        if item.kind == "loop":
+            return item.body
+        return item.parts if tells_more(item) else ()
 
     def key(self, one: Item | Input) -> str:
         """The key of an item or an argument."""
@@ -49,10 +63,9 @@ class Names:
         """The keys of the items that read it, each once, in order."""
         name = one.name
         if isinstance(one, Item):
-            found = [label for label in one.consumers if label in self.items]
-            return [self.key_of(label) for label in found]
-        inside = [item for item in self.derivation.walk() if name in item.reads]
-        return list(dict.fromkeys(self.key(item) for item in inside))
+            found = [self.key(self.items[label]) for label in one.consumers if label in self.items]
+            return [key for key in dict.fromkeys(found) if key != self.key(one)]
+        return list(dict.fromkeys(self.key(item) for item in self.shown if name in item.reads))
 
     def link(self, label: str, text: object = None) -> Markup:
         """A link to the card of the item with this label, by its name unless something else is said."""
