@@ -476,6 +476,8 @@ def test_a_click_on_a_step_marks_its_line_its_card_and_its_arcs(opened: Browser)
     assert opened.evaluate("document.querySelector('.arcs .in').getAttribute('d').match(/M/g).length") == 1
     top = opened.evaluate("document.getElementById('card-i2').getBoundingClientRect().top")
     assert 0 < top < 900
+    assert said(opened).startswith("h = tanh(z1): ")
+    assert "dh = " in said(opened)
 
 
 @in_a_browser

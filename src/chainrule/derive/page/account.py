@@ -12,7 +12,7 @@ from chainrule.derive.page.formula import entries_of, formula, latex_of
 from chainrule.derive.page.markup import Markup, element, joined
 from chainrule.derive.page.names import Names, shape_of
 from chainrule.derive.page.pictures import number, picture, summary
-from chainrule.derive.prose import CONVENTIONS, choices_sentence, loop_sentences
+from chainrule.derive.prose import choices_sentence, loop_sentences
 
 __all__ = ["Beside", "account"]
 
@@ -130,7 +130,18 @@ def composition(derivation: Derivation, names: Names) -> Markup:
             "The function is a composition of simple steps. Each takes what is there already and makes one thing more; "
             "the last one makes the result."
         ),
-        paragraph(CONVENTIONS[1], note=True),
+        paragraph(
+            "How to read the formulas: side by side means the product of matrices; ",
+            inline(r"\odot"),
+            ", fractions, powers and functions act entry by entry; a letter under ",
+            inline(r"\Sigma"),
+            " runs over an axis, and a dot in the place of an index stands for every index; ",
+            inline(r"\mathbf{1}_{3\times 4}"),
+            " is an array of ones, and ",
+            inline(r"\mathbf{1}[\ldots]"),
+            " is 1 where the condition holds and 0 elsewhere.",
+            note=True,
+        ),
         element("ol", *(_entry(item, names) for item in derivation.items), class_="composition"),
     )
 
@@ -211,11 +222,11 @@ def local_derivatives(derivation: Derivation, names: Names) -> Markup:
         )
         if mixing
         else None,
-        *(_local(one, names) for one in derivation.locals),
+        *(_local(place, one, names) for place, one in enumerate(derivation.locals)),
     )
 
 
-def _local(local: Local, names: Names) -> Markup:
+def _local(place: int, local: Local, names: Names) -> Markup:
     lines = [f"{latex_of(local.result)} = {latex_of(local.expr)}"]
     entries: list[str | None] = []
     for one in local.partials:
@@ -255,6 +266,7 @@ def _local(local: Local, names: Names) -> Markup:
         else None,
         paragraph(*(f"{text}; " for text in told), "used for ", listed(used), note=True),
         class_="local",
+        id=f"local-{place}",
     )
 
 
@@ -453,8 +465,20 @@ def _where_of(label: str, name: str, names: Names) -> Markup | None:
     for one in item.partials:
         if one.form == "partial" and one.operand.name == name and one.expr is not None:
             quotient = rf"\frac{{\partial {latex_of(item.leaf)}}}{{\partial {latex_of(one.operand)}}}"
-            return joined(", where ", inline(rf"\textstyle {quotient} = {latex_of(one.expr)}"))
+            return joined(", where ", inline(f"{quotient} = {latex_of(one.expr)}"))
+    step = _step_reading(item, name)
+    for place, local in enumerate(names.derivation.locals):
+        if step.name in local.items:
+            return joined(", by the rule for “", element("a", local.words, href=f"#local-{place}"), "”")
     return None
+
+
+def _step_reading(item: Item, name: str) -> Item:
+    """The single step, within a group, that reads a variable."""
+    for part in item.parts:
+        if name in part.reads:
+            return _step_reading(part, name)
+    return item
 
 
 def _written(expr: Any) -> str:

@@ -107,6 +107,11 @@
   const slider = one("where"), said = one("said"), walk = document.querySelector(".walk");
   const last = forward.length + backward.length;
   let at = 0;
+  const tell = (lead, text) => {
+    const strong = document.createElement("b");
+    strong.textContent = lead;
+    said.replaceChildren(strong, lead ? "  " + text : text);
+  };
   const go = (to) => {
     at = Math.max(0, Math.min(last, to));
     slider.value = at;
@@ -128,9 +133,7 @@
       pick(row.dataset.key, phone.matches ? "row" : upward ? "card" : "entry");
       if (phone.matches) into_view(row, "center");
     }
-    const strong = document.createElement("b");
-    strong.textContent = lead;
-    said.replaceChildren(strong, lead ? "  " + text : text);
+    tell(lead, text);
     slider.setAttribute("aria-valuetext", `${lead} ${text}`.trim());
     one("back").disabled = at === 0;
     one("on").disabled = at === last;
@@ -177,6 +180,8 @@
       pick(keys[(keys.indexOf(picked) + 1) % keys.length], "card");
       for (const key of keys) byKey.get(visible(key))?.classList.add("now");
     } else pick(link.dataset.key, "card");
+    const { forward, backward } = byKey.get(visible(picked))?.dataset || {};
+    if (forward || backward) tell("", [forward, backward].filter(Boolean).join("; "));
   });
 
   // -- folds in the list of steps
