@@ -223,8 +223,20 @@ def test_not_a_number_is_drawn_and_said() -> None:
     with np.errstate(all="ignore"):
         text = page(derive(f, np.array([1.0, -1.0, 0.0])))
     Tree(text)
-    assert "not finite" in text
     assert 'class="lost"' in text
+    said = " ".join("".join(Tree(text).text).split())
+    assert "Something is not finite. v1[1] became NaN in step 1: v1 = log(x), with x[1] = −1." in said
+
+
+def test_the_largest_entry_of_an_argument_is_followed(made: str, derivation: Derivation) -> None:
+    said = " ".join("".join(Tree(made).text).split())
+    for one in derivation.inputs:
+        if one.adjoint is None:
+            continue
+        index = np.unravel_index(np.argmax(np.abs(one.adjoint.value)), one.shape)
+        entry = f"{one.name}[{', '.join(map(str, index))}]"
+        assert f"the paths by which {entry} acts" in said
+        assert f"{entry} reaches the result by 2 paths" in said
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -123,6 +123,10 @@ def _head(derivation: Derivation, names: Names, title: str | None) -> Markup:
             text = f" verified by numbers, but for {names_of}, where they can not decide"
         tick = element("span", "✓", class_="tick")
         state = element("p", tick, text, class_="state")
+    lost = derivation.where_nonfinite() if derivation.evidence is not None else None
+    if lost is not None:
+        said = " ".join(part.strip() for part in lost.sentences)
+        state = joined(state, element("p", "Something is not finite. ", said, class_="alarm lost", role="note"))
     if derivation.check.verdict.ok is False:
         state = joined(
             state,

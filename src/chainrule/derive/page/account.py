@@ -371,6 +371,7 @@ def _input_card(one: Input, names: Names) -> Markup:
     if one.adjoint is not None:
         body += _adjoint(one.adjoint, one.name, names)
         body.append(_verdict(one.adjoint.verdict, one.name))
+        body.append(_largest(one, one.adjoint, names.derivation))
     else:
         readers = [names.link(names_label) for names_label in _labels(one, names)]
         body.append(paragraph("Held fixed; read by ", listed(readers), ".", note=True))
@@ -389,6 +390,27 @@ def _input_card(one: Input, names: Names) -> Markup:
         id=f"card-{names.key(one)}",
         aria_label=one.name,
     )
+
+
+#: In a longer function an entry has more paths than anybody reads.
+_FOLLOWED = 300
+
+
+def _largest(one: Input, adjoint: Adjoint, derivation: Derivation) -> Markup | None:
+    """By which paths the entry with the largest derivative reaches the result."""
+    value = np.asarray(adjoint.value, dtype=np.float64)
+    sizes = np.where(np.isnan(value), np.inf, np.abs(value))
+    if derivation.evidence is None or len(derivation.items) > _FOLLOWED or not np.any(sizes):
+        return None
+    index = tuple(map(int, np.unravel_index(int(np.argmax(sizes)), sizes.shape)))
+    answer = derivation.why(one.name, index)
+    title = f"the paths by which {one.name} acts"
+    if index:
+        title = (
+            f"the paths by which {one.name}[{', '.join(map(str, index))}] acts, its entry with the largest derivative"
+        )
+    told = element("pre", str(answer), class_="given scrolls", tabindex="0")
+    return element("details", element("summary", title), told, class_="open")
 
 
 def _labels(one: Input, names: Names) -> list[str]:
