@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.derive.browser import CHROMIUM, browser
 
 import chainrule as cr
 from chainrule.containers import flatten
@@ -87,3 +89,52 @@ def test_an_entry_is_derived_at_a_point_where_the_witness_can_see(name: str) -> 
         witness = cr.numerical.grad(of_one, args[which], mode="economic", progress=False)
         gap = np.abs(flat(cr.grad(f, argnums=which)(*args)) - flat(witness.value))
         assert np.all(gap <= flat(witness.error))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gallery, as ``make gallery`` makes it."""
+    folder = tmp_path_factory.mktemp("gallery")
+    MAKER.main(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_has_its_page_verified_with_the_textbook_beside_it(made: Path, name: str) -> None:
+    text = (made / f"{name}.html").read_text(encoding="utf-8")
+    module = MAKER.load(name)
+    assert text.startswith("<!DOCTYPE html>")
+    assert len(text.encode()) < 1_000_000
+    assert "NOT VERIFIED" not in text
+    assert 'class="latex"' not in text, "a formula that could not be converted"
+    assert "What the textbook says" in text
+    assert escape(module.SOURCE) in text
+    assert "the two agree to" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_has_its_text_and_latex(made: Path, name: str) -> None:
+    assert len((made / f"{name}.txt").read_text(encoding="utf-8").splitlines()) > 20
+    assert r"\begin{document}" in (made / f"{name}.tex").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+def test_every_page_opens_without_a_complaint_and_is_walked_to_its_end(made: Path) -> None:
+    with browser() as tab:
+        for dark, name in enumerate(NAMES):
+            tab.window(1400, 900)
+            tab.medium(dark=bool(dark % 2))
+            tab.open(made / f"{name}.html")
+            tab.press("ArrowRight", 3)
+            last = tab.evaluate("+document.getElementById('where').max")
+            tab.evaluate(
+                f"document.getElementById('where').value = {last - 1};"
+                "document.getElementById('where').dispatchEvent(new Event('input'))"
+            )
+            tab.press("ArrowRight")
+            assert tab.evaluate("document.getElementById('on').disabled") is True, name
+            assert tab.evaluate("document.querySelectorAll('main math').length") > 10
+            tab.window(390, 844, phone=True)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 390, name
+            assert tab.complaints == [], name
+            assert [url for url in tab.requests if not url.endswith(".html")] == [], name

@@ -165,6 +165,7 @@ def test_it_can_be_put_into_another_page(derivation: Derivation) -> None:
     assert tree.tags == ["iframe"]
     assert tree.values("srcdoc") == [page(derivation)]
     assert tree.values("sandbox") == ["allow-scripts"]
+    assert derivation._repr_html_() == frame
 
 
 def test_another_account_can_stand_beside_ours(derivation: Derivation) -> None:

@@ -324,7 +324,9 @@ class Derivation:
         return f"<Derivation of {self.function}: {len(self.items)} steps, {state}>"
 
     def _repr_html_(self) -> str:
-        return self.html()
+        from chainrule.derive.page import embedded
+
+        return embedded(self)
 
     def _repr_latex_(self) -> str:
         return self.latex()
