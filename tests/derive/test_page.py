@@ -23,6 +23,7 @@ from chainrule.derive.page.ledger import _coloured
 from chainrule.derive.page.markup import Markup, element, joined
 from chainrule.derive.page.names import Names
 from chainrule.derive.page.pictures import histogram, number, picture, summary, thumbnail
+from chainrule.derive.writing import written
 from chainrule.rule import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -386,6 +387,14 @@ def test_a_word_is_one_name_and_a_d_stands_upright() -> None:
     assert formula(r"\mathrm{d}W_{1}") == (
         '<math><mrow><mi mathvariant="normal">d</mi><msub><mi>W</mi><mn>1</mn></msub></mrow></math>'
     )
+
+
+def test_products_of_matrices_and_entry_by_entry_are_told_apart_by_brackets(derivation: Derivation) -> None:
+    closed = next(one.closed for one in derivation.gradient if one.name == "W1")
+    assert closed is not None
+    text = written(closed)
+    assert "W2ᵀ) ⊙ (1 − " in text
+    assert text.startswith("Xᵀ ((")
 
 
 def test_python_is_coloured_and_nothing_of_it_is_lost() -> None:

@@ -244,7 +244,16 @@ class _Writer:
             # The base of a power or of a subscript: its own scripts must not meet the new one.
             text = self.write(operand, ATOM, kept, last=False)
             return (f"{{{text}}}" if isinstance(operand, Node) or subs else text), False
-        return self.bracketed(operand, slot.need, kept, last)
+        need = PRODUCT + 1 if self.is_mixed(expr, operand, subs, kept) else slot.need
+        return self.bracketed(operand, need, kept, last)
+
+    def is_mixed(self, expr: Node, operand: Expr, subs: Sequence[str] | None, kept: Sequence[str] | None) -> bool:
+        """Whether a product entry by entry meets a product of matrices: a reader can not know which comes first."""
+        if not isinstance(operand, Node):
+            return False
+        one = bool(expr.rule.entrywise) and self.is_entrywise(expr, subs)
+        two = bool(operand.rule.entrywise) and self.is_entrywise(operand, kept)
+        return (one and _is_matrix_product(operand, kept)) or (two and _is_matrix_product(expr, subs))
 
     def parameter(self, expr: Node, slot: Slot) -> str:
         value = expr.params[expr.rule.params.index(str(slot.which))]
@@ -389,6 +398,10 @@ def is_zero(expr: Expr) -> bool:
     while isinstance(expr, Node) and expr.rule.name == "broadcast_to":
         expr = expr.operands[0]
     return isinstance(expr, Number) and not isinstance(expr.value, bool | np.bool_) and expr.value == 0
+
+
+def _is_matrix_product(expr: Node, subs: Sequence[str] | None) -> bool:
+    return subs is None and isinstance(expr.rule, Index) and len(expr.operands) > 1
 
 
 def is_quiet(expr: Expr) -> bool:
