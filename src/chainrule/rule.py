@@ -201,6 +201,12 @@ class Gather(Rule):
     #: that is met when every index is 0; the ``(stride, extent)`` of the axis that each index array goes along; the
     #: axis of the part at which the axes of the index arrays stand in the result.
     holes: Callable[..., Any] | None = None
+    #: ``moves(whole, params)`` of a position that depends on numbers of iterations: the part of the array where every
+    #: moving position is 0, as a view of ``whole``, and for each of these ``(stride, extent, start, span, factors)``:
+    #: it is at ``start + factors . numbers`` and as long as ``span`` (0: one place, counted from the end if negative).
+    moves: Callable[..., Any] | None = None
+    #: ``takes(whole, k, params)``: the part of argument ``k``, as a view of ``whole``, that is put where it lands.
+    takes: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)

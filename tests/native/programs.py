@@ -12,7 +12,7 @@ from scipy import special
 from chainrule import native
 from chainrule.build import Builder, Value
 from chainrule.errors import ChainruleError
-from chainrule.program import Program, array_type
+from chainrule.program import Literal, Program, array_type
 
 #: Extents around every vector width, and the ends.
 EXTENTS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65)
@@ -110,7 +110,7 @@ class Maker:
 
     def step(self) -> Any:
         pick, x = self.pick, self.operand()
-        kind = pick.randrange(20)
+        kind = pick.randrange(21)
         if kind < 5:
             return pick.choice(UNARY)(x)
         if kind < 10:
@@ -135,6 +135,8 @@ class Maker:
             return self.joined(x)
         if kind == 18:
             return self.written(x)
+        if kind == 20:
+            return pick.choice((np.cumsum, np.cumprod))(x, axis=pick.randrange(x.ndim) if x.ndim else None)
         return self.product(x)
 
     def moved(self, x: Any) -> Any:
@@ -239,6 +241,42 @@ def compare(program: Program, arguments: list[Any], tolerance: float = 1e-11) ->
             return compiled
         raise
     got = compiled.run(arguments)
-    for one, other in zip(got, want, strict=True):
-        same(one, other, tolerance)
+    try:
+        for one, other in zip(got, want, strict=True):
+            same(one, other, tolerance)
+    except AssertionError:
+        if not any(differs(jittered(program, arguments, seed), want, tolerance) for seed in range(6)):
+            raise
     return compiled
+
+
+def differs(got: list[Any], want: list[Any], tolerance: float) -> bool:
+    """Whether results are not the same."""
+    try:
+        for one, other in zip(got, want, strict=True):
+            same(one, other, tolerance)
+    except AssertionError:
+        return True
+    return False
+
+
+def jittered(program: Program, arguments: list[Any], seed: int) -> list[Any]:
+    """What the interpreter gives where every result of a step is off by a few roundings: how much they matter."""
+    rng = np.random.default_rng(seed)
+    env: dict[int, Any] = dict(zip(program.inputs, arguments, strict=True))
+    env.update(zip(program.captures, program.constants, strict=True))
+
+    def value(operand: Any) -> Any:
+        return operand.value if isinstance(operand, Literal) else env[operand]
+
+    with np.errstate(all="ignore"):
+        for step in program.steps:
+            made = step.rule.value(*map(value, step.inputs), *step.params)
+            for var, one in zip(step.outputs, made if len(step.outputs) > 1 else (made,), strict=True):
+                one = np.asarray(one, program.types[var].dtype)
+                if one.dtype.kind == "f" and one.size:
+                    unit = np.finfo(one.dtype).eps * np.max(np.abs(one[np.isfinite(one)]), initial=0.0)
+                    near = rng.integers(-3, 4, one.shape) * np.finfo(one.dtype).eps
+                    one = (one * (1 + near) + (rng.integers(-1, 2, one.shape) * unit * 0.5)).astype(one.dtype)
+                env[var] = one[()]
+    return [np.asarray(value(one)) for one in program.outputs]

@@ -11,36 +11,30 @@ import numpy as np
 
 from chainrule.native.arena import planned
 from chainrule.native.forms import CALLS, FORMS, Scribe
+from chainrule.native.gathers import MOST_WORK, SMALL, Gathers
+from chainrule.native.layouts import Shaped, code_of
 from chainrule.native.loops import KINDS, Affine, Buffer, Callback, Code, Guard, Value, kind_of
 from chainrule.native.nodes import (
     Memory,
     Node,
     Number,
-    Part,
-    Pieces,
     Pointwise,
     Scalars,
-    Taken,
-    View,
-    c_strides,
-    region_of,
 )  # fmt: skip
 from chainrule.native.products import Product
+from chainrule.native.repeats import Repeats
+from chainrule.native.scans import Scans
 from chainrule.native.schedule import Direct, Schedule
 from chainrule.program import ArrayType, Literal, Operand, Program, Step, Var
 from chainrule.rule import Control, Elementwise, Gather, Index
 
 __all__ = ["Lowering", "lower"]
 
-#: Arrays of at most so many elements are kept in registers, an element each.
-SMALL = 16
 #: How many values there may be outside of loops.
 MOST_SCALARS = 4000
-#: How many values an element of an expression may take before it is given memory.
-MOST_WORK = 160
 
 
-class Lowering(Product):
+class Lowering(Product, Gathers, Repeats, Scans):
     """The lowering of one program."""
 
     def __init__(self, program: Program) -> None:
@@ -49,7 +43,7 @@ class Lowering(Product):
         self.nodes: dict[Var, Node] = {}
         self.callbacks: list[Callback] = []
         self.constants = 0
-        self._views: dict[Any, Node] = {}
+        self.views: dict[Any, Node] = {}
 
     # -- the program
 
@@ -77,7 +71,14 @@ class Lowering(Product):
                 self.guard(self.nodes[var], number, value, self.program.types[var])
 
     def guard(self, node: Node, number: int, value: Any, kind: ArrayType) -> None:
-        if kind.shape:
+        if kind.shape and node.kind in KINDS and (isinstance(value, bool) or _is_plain(value, kind)):
+            # One value for each iteration of a loop, or the same for all.
+            want: Node = Number(value, "b1")
+            if not isinstance(value, bool):
+                want = Memory(kind.shape, self.constant(np.asarray(value, kind.dtype)))
+            same = self.pointwise("equal", "b1", (node, self.cast(want, node.kind)))
+            node, value = self.reduced(same, "and", tuple(range(len(kind.shape)))), True
+        elif kind.shape:
             # A fingerprint of a whole array.
             held = self.plan.realised(node, contiguous=True)
             answer = Memory((), self.plan.buffer((), "b1"))
@@ -93,12 +94,11 @@ class Lowering(Product):
             of = "f8"
         shown = scribe.cast(here, of)
         if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN is not itself
-            same = scribe.value("unordered", "b1", shown, shown)
+            holds = scribe.value("unordered", "b1", shown, shown)
         else:
-            same = scribe.value("equal", "b1", shown, scribe.constant(value, of))
-        block = self.plan.block()
-        self.plan.scalars(np.array([same], object), "b1", before)
-        block.items.append(Guard(same, number + 1))
+            holds = scribe.value("equal", "b1", shown, scribe.constant(value, of))
+        self.plan.scalars(np.array([holds], object), "b1", before)
+        self.plan.block().items.append(Guard(holds, number + 1))
 
     # -- results
 
@@ -170,6 +170,8 @@ class Lowering(Product):
                 made = self.view(step, program)
             elif isinstance(rule, Index):
                 made = self.index(step, program)
+            elif isinstance(rule, Gather) and rule.moves is not None:
+                made = self.moving(step, program)
             elif isinstance(rule, Gather) and (rule.holes is not None or rule.lands is not None):
                 made = self.gathered(step, program)
             if made is None and rule.native:
@@ -180,9 +182,6 @@ class Lowering(Product):
                 self.nodes[step.outputs[0]] = made
                 return
         self.by_python(step, program)
-
-    def control(self, step: Step, program: Program) -> bool:
-        return False
 
     def given(self, operand: Operand, program: Program) -> Node:
         """The array of an operand."""
@@ -282,116 +281,6 @@ class Lowering(Product):
             values[index] = scribe.value("load", memory.kind, attr=(memory.buffer, place), bits=place.bits)
         return self.plan.scalars(values, memory.kind, before)
 
-    # -- views
-
-    def view(self, step: Step, program: Program) -> Node | None:
-        source = self.given(step.inputs[0], program)
-        out = program.types[step.outputs[0]]
-        source = self.cast(source, code_of(out.dtype))
-        view = step.rule.view
-        assert view is not None
-        if source.kind not in KINDS and not isinstance(source, Memory):
-            return None
-        return self.viewed(source, out.shape, lambda layout: view.apply(layout, (), step.params))
-
-    def cast(self, node: Node, kind: str) -> Node:
-        if node.kind == kind or node.kind not in KINDS or kind not in KINDS:
-            return node
-        return self.pointwise("cast", kind, (node,))
-
-    def viewed(self, source: Node, shape: tuple[int, ...], apply: Any) -> Node | None:
-        """What ``apply`` makes of the layout of an array."""
-        size = 1
-        for extent in shape:
-            size *= extent
-        memory = source if isinstance(source, Memory) else source.memory
-        if size == 0 or source.size == 0:
-            # Nothing is ever read of it.
-            return Memory(shape, self.plan.buffer(shape, source.kind)) if size == 0 else None
-        if isinstance(source, Number):
-            return (
-                self.pointwise("positive", source.kind, (source,), None, shape)
-                if source.kind != "b1"
-                else self.pointwise("logical_not", "b1", (Number(not source.value, "b1"),), None, shape)
-            )
-        if isinstance(source, Scalars):
-            made = apply(source.values)
-            if made is None or made.shape != shape:
-                return None
-            if size <= SMALL:
-                return Scalars(np.array(made, object).reshape(shape), source.kind, source.task)
-            if source.size == 1:
-                one = Scalars(source.values.reshape(()), source.kind, source.task)
-                return Pointwise("same", source.kind, shape, (one,), (source.kind,), 0)
-            memory = self.plan.realised(source)
-        if memory is not None:
-            layout = fake(memory.shape, None if memory.contiguous else memory.strides)
-            made = apply(layout)
-            if made is None and not memory.contiguous:
-                layout = fake(memory.shape, None)
-                made = apply(layout)
-                memory = self.plan.realised(memory, contiguous=True)
-            if made is None or made.shape != shape:
-                return None
-            place = memory.place.plus(Affine(offset_of(made, layout)))
-            return Memory(shape, memory.buffer, memory.task, place, made.strides)
-        layout = fake(source.shape, None)
-        made = apply(layout)
-        if made is None or made.shape != shape:
-            return None
-        return self.view_of(source, shape, offset_of(made, layout), made.strides)
-
-    def view_of(self, source: Node, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> Node:
-        """A view of an expression."""
-        if shape == source.shape and offset == 0 and strides == c_strides(shape):
-            return source
-        key = (id(source), shape, offset, strides)
-        found = self._views.get(key)
-        if found is not None:
-            return found
-        made: Node
-        flat = (
-            offset == 0
-            and source.size == _size(shape)
-            and all(
-                one == want for one, want, extent in zip(strides, c_strides(shape), shape, strict=True) if extent > 1
-            )
-        )
-        memory = source if isinstance(source, Memory) else source.memory
-        if memory is not None and memory.contiguous:
-            made = Memory(shape, memory.buffer, memory.task, memory.place.plus(Affine(offset)), strides)
-        elif (
-            flat
-            and isinstance(source, Pointwise)
-            and all(one.size == 1 or one.shape == source.shape for one in source.args)
-        ):
-            # A reshaped expression is the expression of what is reshaped.
-            args = tuple([
-                one if one.shape == () else self.reshaped(one, () if one.size == 1 else shape) for one in source.args
-            ])  # fmt: skip
-            made = Pointwise(source.form, source.kind, shape, args, source.kinds, CALLS.get(source.form, 0))
-        else:
-            made = View(shape, source, offset, strides)
-            if isinstance(source, Memory):
-                made.task = source.task
-            if made.work > MOST_WORK:
-                self.plan.realised(source)
-                return self.view_of(source, shape, offset, strides)
-        self._views[key] = made
-        # The source is kept alive with its number.
-        self._views[made] = source
-        return made
-
-    def reshaped(self, node: Node, shape: tuple[int, ...]) -> Node:
-        """The same elements in another shape."""
-        if node.shape == shape:
-            return node
-        if isinstance(node, Scalars):
-            return Scalars(node.values.reshape(shape), node.kind, node.task)
-        if isinstance(node, Number):
-            return node
-        return self.view_of(node, shape, 0, c_strides(shape))
-
     # -- reductions and products
 
     def index(self, step: Step, program: Program) -> Node | None:
@@ -403,7 +292,7 @@ class Lowering(Product):
         if kind is None or any(one.kind not in KINDS for one in nodes):
             return None
         nodes = [self.cast(one, kind) for one in nodes]
-        words, output = rule.letters([_Shaped(one.shape) for one in nodes], step.params)
+        words, output = rule.letters([Shaped(one.shape) for one in nodes], step.params)
         if any(len(set(word)) != len(word) for word in (*words, output)):
             return None
         if kind == "b1":
@@ -441,146 +330,12 @@ class Lowering(Product):
             return self.plan.scalars(values, node.kind, before)
         return self.plan.reduced(node, op, axes, shape)
 
-    # -- gathers
-
-    def gathered(self, step: Step, program: Program) -> Node | None:
-        rule = step.rule
-        assert isinstance(rule, Gather)
-        out = program.types[step.outputs[0]]
-        kind = code_of(out.dtype)
-        nodes = [self.cast(self.given(one, program), kind) for one in self.linear(step)]
-        if any(one.kind != kind for one in nodes) or kind not in KINDS:
-            return None
-        rest = [one for place, one in enumerate(step.inputs) if rule.linear is not None and place not in rule.linear]
-        if rest:
-            return self.indexed(step, program, nodes, rest)
-        if rule.lands is None:
-            return None
-        types = [_Shaped(one.shape) for one in nodes]
-        small = self.all_small(nodes, out.shape) if kind in KINDS else None
-        if small is not None and out.size:
-            return self.landed(rule, small, types, step.params, out.shape, kind)
-        layout = fake(out.shape, None)
-        made: Node | None = None
-        for place, node in enumerate(nodes):
-            whole = rule.lands(layout, place, types, step.params)
-            if whole is None:
-                return None
-            if whole.shape == out.shape and node.shape == out.shape and not (rule.adds and place):
-                made = node
-                continue
-            if 0 in whole.shape:
-                continue
-            offset = offset_of(whole, layout)
-            box = region_of(out.shape, whole.shape, offset, whole.strides)
-            part = Part(node, rule.adds and place > 0, whole.shape, offset, whole.strides, box)
-            made = Pieces(out.shape, kind, made, part)
-        if made is None:
-            return Memory(out.shape, self.plan.buffer(out.shape, kind)) if out.size == 0 else None
-        if made.work > MOST_WORK and isinstance(made, Pieces) and made.depth < 6:
-            self.plan.realised(made)
-        return made
-
-    def linear(self, step: Step) -> list[Operand]:
-        rule = step.rule
-        assert isinstance(rule, Gather)
-        return [one for place, one in enumerate(step.inputs) if rule.linear is None or place in rule.linear]
-
-    def landed(
-        self, rule: Gather, nodes: list[Scalars], types: Any, params: Any, shape: tuple[int, ...], kind: str
-    ) -> Node | None:
-        scribe = self.plan.scribe
-        before = len(scribe.values)
-        positions = np.arange(_size(shape)).reshape(shape)
-        values = np.empty(_size(shape), object)
-        assert rule.lands is not None
-        for place, node in enumerate(nodes):
-            where = rule.lands(positions, place, types, params)
-            if where is None:
-                return None
-            given = node.values
-            while given.ndim > where.ndim:
-                given = given[0]
-            for at, one in zip(where.ravel().tolist(), np.broadcast_to(given, where.shape).ravel(), strict=True):
-                if rule.adds and place:
-                    one = scribe.value("or" if kind == "b1" else "add", kind, values[at], one)
-                values[at] = one
-        return self.plan.scalars(values.reshape(shape), kind, before)
-
-    def indexed(self, step: Step, program: Program, nodes: list[Node], rest: list[Operand]) -> Node | None:
-        """Indexing by integer arrays: taking, or putting into a copy."""
-        rule = step.rule
-        assert isinstance(rule, Gather)
-        out = program.types[step.outputs[0]]
-        if rule.holes is None:
-            return None
-        indices = [self.given(one, program) for one in rest]
-        if any(one.kind[0] not in "iu" for one in indices):
-            return None
-        source = nodes[0]
-        if source.size == 0 or out.size == 0:
-            return None
-        layout = fake(source.shape, None)
-        static, axes, spot = rule.holes(layout, step.params)
-        wide = np.broadcast_shapes(*[one.shape for one in indices])
-        if 0 in wide:
-            return None
-        held = tuple([(one, stride, extent) for one, (stride, extent) in zip(indices, axes, strict=True)])
-        self.check(held, wide)
-        if len(nodes) == 1:
-            whole = self.plan.realised(source, contiguous=True)
-            place = whole.place.plus(Affine(offset_of(static, layout)))
-            view = Memory(static.shape, whole.buffer, whole.task, place, static.strides)
-            made = Taken(out.shape, view, held, spot, wide)
-            made.task = self.plan.tasks[-1]
-            return made
-        return self.put(nodes[0], nodes[1], static, offset_of(static, layout), held, (spot, wide), rule.adds)
-
-    def check(self, held: Sequence[tuple[Node, int, int]], wide: tuple[int, ...]) -> None:
-        """Leave to the interpreter what it raises an error for: an index out of range."""
-        bad: Node | None = None
-        for node, _, extent in held:
-            wide_node = self.cast(node, "i8")
-            low = self.pointwise("less", "b1", (wide_node, Number(-extent, "i8")), ("i8", "i8"))
-            high = self.pointwise("greater_equal", "b1", (wide_node, Number(extent, "i8")), ("i8", "i8"))
-            here = self.pointwise("logical_or", "b1", (low, high))
-            here = self.reduced(here, "or", tuple(range(len(here.shape))))
-            bad = here if bad is None else self.pointwise("logical_or", "b1", (bad, here))
-        assert bad is not None
-        scribe = self.plan.scribe
-        before = len(scribe.values)
-        (value,) = self.small(bad).values.ravel()
-        fine = scribe.value("xor", "b1", value, scribe.constant(True, "b1"))
-        self.plan.scalars(np.array([fine], object), "b1", before)
-        self.plan.block().items.append(Guard(fine, -2))
-
-    def put(
-        self,
-        base: Node,
-        value: Node,
-        static: Any,
-        offset: int,
-        held: tuple[tuple[Node, int, int], ...],
-        spot: tuple[int, tuple[int, ...]],
-        adds: bool,
-    ) -> Node:
-        target = Memory(base.shape, self.plan.buffer(base.shape, base.kind))
-        self.plan.keep_closed(base, target)
-        place, wide = spot
-        shape = (*static.shape[:place], *wide, *static.shape[place:])
-        given = value
-        while len(given.shape) > len(shape):
-            given = self.reshaped(given, given.shape[1:])
-        region = Memory(static.shape, target.buffer, None, Affine(offset), static.strides)
-        combine = "" if not adds else "or" if base.kind == "b1" else "add"
-        self.plan.scatter(given, shape, region, (held, place, wide), combine)
-        target.task = self.plan.tasks[-1]
-        return target
-
     # -- by name
 
     def native(self, step: Step, program: Program) -> Node | None:
         word, _, op = step.rule.native.partition(" ")
+        if word == "number_at":
+            return self.grown(step, program)
         if any(isinstance(one, Literal) for one in step.inputs):
             return None
         nodes = [self.given(one, program) for one in step.inputs]
@@ -594,6 +349,11 @@ class Lowering(Product):
             if op not in {"and", "or"} and kind == "b1":
                 return None
             return self.reduced(self.cast(nodes[0], kind), op, step.params[0])
+        if word == "scan" and kind != "b1":
+            axis, reverse, *exclusive = step.params
+            return self.running(nodes[0], op, kind, axis, reverse, *exclusive)
+        if word == "recurrence" and kind != "b1":
+            return self.recurrence(nodes[0], nodes[1], kind, *step.params)
         if word == "tie_weights":
             return self.tie_weights(nodes, kind, step.params[0])
         return None
@@ -614,45 +374,12 @@ class Lowering(Product):
 # --- what is known without a program ----------------------------------------------------------------------------------
 
 
-class _Shaped:
-    """A shape, as rules take it."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.ndim = len(shape)
-        self.size = _size(shape)
-
-
 class _Fingerprint:
     """The check of a guard on a whole array."""
 
     def __init__(self, value: Any, kind: ArrayType) -> None:
         self.value = value
         self.kind = kind
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size
-
-
-def code_of(dtype: Any) -> str:
-    """The code of any dtype: what its bytes are."""
-    return f"{dtype.kind}{dtype.itemsize}"
-
-
-def fake(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> Any:
-    """An array of bytes without memory of its own whose strides are those of an array, in elements."""
-    one = np.empty(1, np.int8)
-    return np.lib.stride_tricks.as_strided(one, shape, c_strides(shape) if strides is None else strides)
-
-
-def offset_of(part: Any, whole: Any) -> int:
-    """Where a view of an array of bytes begins."""
-    offset: int = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-    return offset
 
 
 @functools.lru_cache(maxsize=4096)
@@ -696,6 +423,13 @@ def number_as(one: Literal, kind: str) -> Number | None:
     except OverflowError:
         return None
     return Number(made.item(), kind)
+
+
+def _is_plain(value: Any, kind: ArrayType) -> bool:
+    """Whether a guard's value has a number for each entry of a vector, each of which is itself."""
+    if not isinstance(value, tuple) or kind.ndim != 1 or len(value) != kind.size:
+        return False
+    return all(isinstance(one, bool | int | float) and kind.dtype.type(one) == one for one in value)
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -172,19 +172,15 @@ class Region(NamedTuple):
 class Part(NamedTuple):
     """What is put into a region: ``node``, broadcast; ``adds``: added to what is there.
 
-    ``box`` is None where the region is no box. ``indices`` are those of an index by arrays, with their strides.
+    ``box`` is None where the region is no box, or moves with a loop.
     """
 
     node: Node
     adds: bool
     shape: tuple[int, ...]
-    offset: int
+    place: Affine
     strides: tuple[int, ...]
     box: Region | None
-    indices: tuple[tuple[Node, int, int], ...] = ()
-    #: The axis of the region at which the axes of the index arrays stand, and their shape.
-    spot: int = 0
-    wide: tuple[int, ...] = ()
 
 
 class Pieces(Node):
@@ -243,8 +239,6 @@ def children(node: Node) -> Iterator[tuple[Node, bool]]:
         if node.base is not None:
             yield node.base, True
         yield node.part.node, False
-        for one, _, _ in node.part.indices:
-            yield one, False
     elif isinstance(node, Taken):
         yield node.source, False
         for one, _, _ in node.indices:
@@ -372,6 +366,9 @@ class Reader:
         """The value of the array at an index."""
         if isinstance(node, Number):
             return self.scribe.constant(node.value, node.kind)
+        if isinstance(node, Scalars) and not any(one.terms for one in index):
+            held: Value = node.values[tuple([one.const for one in index])]
+            return held
         key = (id(node), index)
         found = self.memo.get(key)
         if found is None:
@@ -396,10 +393,7 @@ def _memory(self: Reader, node: Memory, index: Index) -> Value:
 
 
 def _scalars(self: Reader, node: Scalars, index: Index) -> Value:
-    if any(one.terms for one in index):
-        raise NeedsMemory(node)
-    found: Value = node.values[tuple([one.const for one in index])]
-    return found
+    raise NeedsMemory(node)
 
 
 def _pointwise(self: Reader, node: Pointwise, index: Index) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,6 +22,8 @@ class Direct:
 
     items: list[Item]
     open: bool = False
+    #: What makes the items when it is their turn.
+    late: Callable[[], list[Item]] | None = None
 
 
 Task: TypeAlias = Nest | Direct
@@ -30,9 +32,11 @@ Task: TypeAlias = Nest | Direct
 class Schedule:
     """Collects tasks; turns them into items."""
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Schedule | None = None) -> None:
+        #: That of the loop's surroundings, for what a loop repeats.
+        self.outer = outer
         self.tasks: list[Task] = []
-        self.buffers: list[Buffer] = []
+        self.buffers: list[Buffer] = [] if outer is None else outer.buffers
         #: Scalars outside of every nest, each computed once.
         self.scribe = Scribe()
         self.body: list[Item] = []
@@ -70,7 +74,8 @@ class Schedule:
                 self.add(task)
         else:
             self.join(Root(node, node.shape, target), needed_by(node))
-        if node.memory is None and not isinstance(node, Memory):
+        # What a loop fills anew each time is no place to read from after it.
+        if node.memory is None and not isinstance(node, Memory) and not target.place.terms:
             node.memory = target
 
     def is_cheap(self, node: Pieces) -> bool:
@@ -94,8 +99,7 @@ class Schedule:
             tasks.append(Nest(canonical(node.shape), [Root(base, node.shape, target)], closed=True))
         for one in reversed(chain):
             part = one.part
-            assert not part.indices
-            place = target.place.plus(Affine(part.offset))
+            place = target.place.plus(part.place)
             region = Memory(part.shape, target.buffer, None, place, part.strides)
             given = spread_to(part.node, part.shape)
             combine = "" if not part.adds else "or" if node.kind == "b1" else "add"
@@ -140,6 +144,10 @@ class Schedule:
         self._ranks[task] = len(self._ranks)
         self.tasks.append(task)
         return task
+
+    def owns(self, value: Value, task: Task) -> None:
+        """Say which task computes a value."""
+        self._homes[value] = task
 
     def scalars(self, values: Any, kind: str, before: int) -> Scalars:
         """A small array of values, of which those that the scribe wrote after ``before`` are new."""
@@ -257,10 +265,18 @@ class Schedule:
         return self.body
 
     def _ready(self, memory: Memory) -> bool:
-        return memory.task is None or memory.task in self._done
+        if memory.task is None or memory.task in self._done:
+            return True
+        return self.outer is not None and self.outer._ready(memory)  # noqa: SLF001 - another of its kind
+
+    def absorb(self, inner: Schedule) -> None:
+        """What a loop repeats is done."""
+        self._done |= inner._done
 
     def _build(self, task: Task) -> None:
         if isinstance(task, Direct):
+            if task.late is not None:
+                task.items = task.late()
             self.body += task.items
             self._done.add(task)
             return

@@ -35,6 +35,7 @@ def _call_cost(types: Any, params: Any, outs: Any) -> Cost:
 register(
     Control(
         name="call",
+        native="call",
         value=_call_value,
         params=("program",),
         infer=_call_infer,

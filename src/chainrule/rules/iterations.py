@@ -94,6 +94,28 @@ def _settle_to(rule: Any, first: int) -> Any:
     return settle
 
 
+def _moves(whole: Any, params: Any) -> Any:
+    (template,) = params
+    still: list[Any] = []
+    moved: list[tuple[Any, ...]] = []
+    axis = 0
+    given = sum(one not in (None, "...") for one in template)
+    for one in template:
+        if type(one) is tuple:
+            _, start, *factors = one
+            if type(start) is int:
+                still.append(0)
+                moved.append((whole.strides[axis], whole.shape[axis], start, 0, tuple(factors)))
+            else:
+                first, last, *step = map(int, start.split(":"))
+                still.append(slice(0, last - first, *step))
+                moved.append((whole.strides[axis], whole.shape[axis], first, last - first, tuple(factors)))
+        else:
+            still.append(decode((one,), ())[0])
+        axis += whole.ndim - given if one == "..." else one is not None
+    return whole[tuple(still) if "..." in template else (*still, ...)], moved
+
+
 def _one_by_one(rule: Any, batched: Any, size: int, arguments: Any, params: Any) -> Any:
     """Each example has its own number of an iteration: a case that no loop makes."""
     rows = [
@@ -209,6 +231,7 @@ index_at: Any = register(
         transpose=_index_at_transpose,
         batch=_index_at_batch,
         settle=_settle_to(getitem, 1),
+        moves=_moves,
         moving="index_at",
         latex=r"{0}_{{[{key}]}}",
         cost=_no_work,
@@ -305,6 +328,7 @@ assign_at: Any = register(
         transpose=_assign_at_transpose,
         batch=_write_batch(lambda: assign_at),
         settle=_settle_to(setitem, 2),
+        moves=_moves,
         moving="assign_at",
         latex=r"{0}\big|_{{[{key}]={1}}}",
         cost=_no_work,
@@ -338,6 +362,7 @@ add_at: Any = register(
         transpose=_add_at_transpose,
         batch=_write_batch(lambda: add_at),
         settle=_settle_to(index_add, 2),
+        moves=_moves,
         moving="add_at",
         latex=r"{0}\big|_{{[{key}]\mathrel{{+}}={1}}}",
         cost=lambda types, params, outs: Cost(types[1].size),
@@ -484,6 +509,20 @@ def _of_dtype(arguments: list[Any], dtype: str) -> list[Any]:
     return [one if one.dtype == np.dtype(dtype) else one.astype(dtype) for one in arguments]
 
 
+def _packed_at(whole: Any, k: int, types: Any, params: Any) -> Any:
+    lengths = list(map(_run_length, _runs(len(types), params[1])))
+    start = sum(lengths[:k])
+    return whole[start : start + lengths[k]] if params[1] and params[1][k] is not None else whole[start, ...]
+
+
+def _packed_of(whole: Any, k: int, params: Any) -> Any:
+    run = params[1][k] if params[1] else None
+    if run is None:
+        return whole
+    start, stop, step = run
+    return whole[start : None if stop < 0 else stop : step]
+
+
 #: One array of entries. A Python number among them takes the dtype, as it does where it meets arrays of it.
 pack: Any = register(
     Gather(
@@ -493,6 +532,8 @@ pack: Any = register(
         params=("dtype", "runs"),
         infer=_pack_infer,
         transpose=_pack_transpose,
+        lands=_packed_at,
+        takes=_packed_of,
         batch=_pack_batch,
         latex=r"\operatorname{{pack}}({0})",
         cost=_no_work,
@@ -512,6 +553,7 @@ unpack: Any = register(
         value=lambda x, entry: x[entry],
         params=("entry",),
         infer=lambda types, params: (key_shape(types[0].shape, params, ()), types[0].dtype),
+        moves=lambda whole, params: (whole[params[0], ...], []),
         transpose=lambda k, g, types, arguments, params: apply(
             index_add, (blank(g, types[0].shape, types[0].dtype), g), (params,)
         ),
