@@ -32,7 +32,7 @@ class TapeStep(NamedTuple):
     ``inputs`` and ``outputs`` are numbers of values. ``forward(*inputs)`` returns the outputs, ``vjp(*inputs)`` returns
     ``(outputs, pullback)``, where ``pullback(adjoints)`` is the claimed adjoint of each input (None: no dependence).
     ``labels`` are names of the inputs, ``place`` and ``text`` the user's line, ``rule`` where the backward pass is
-    written.
+    written. ``inside(*inputs)`` is the tape of one pass of a loop, or of a branch, and the leaves of its roots.
     """
 
     name: str
@@ -44,6 +44,7 @@ class TapeStep(NamedTuple):
     place: str = ""
     text: str = ""
     rule: str = ""
+    inside: Callable[..., tuple[Tape, Sequence[Any]]] | None = None
 
 
 @dataclasses.dataclass

@@ -21,12 +21,12 @@ from chainrule.check.directions import coordinate, random_line
 from chainrule.check.judgement import Judgement
 from chainrule.check.report import Report
 from chainrule.check.step_text import step_line
-from chainrule.check.sweep import StepProblem, sweep
+from chainrule.check.sweep import StepProblem, is_real, sweep
 from chainrule.containers import flatten
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.line import Line, Lines, Noise, differentiate, measure_noise
 from chainrule.numerical.point import FloatArray, Point
-from chainrule.provider import Tape, Untraceable
+from chainrule.provider import Tape, TapeStep, Untraceable
 
 __all__ = ["Complaint", "blame", "localise"]
 
@@ -266,7 +266,10 @@ def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Rep
                 sure.append(k)
                 if len(sure) >= 3:
                     break
-    rows = [_row(tape, k, shares, found[k]) for k in [*sure, *(k for k in order if k not in sure)]]
+    rows: list[dict[str, Any]] = []
+    for k in [*sure, *(k for k in order if k not in sure)]:
+        row = _row(tape, k, shares, found[k])
+        rows += (_inside(tape.steps[k], values, row, report, seed) if k in sure else []) or [row]
     if sure:
         rows = [row for row in rows if row["verdict"] in {"FAIL", "WARN"} or abs(row["share"]) > 0.05]
     if shares.miswired and abs(shares.wiring) > SHARE:
@@ -278,6 +281,41 @@ def _accused(tape: Tape, values: Mapping[int, Any], shares: _Shares, report: Rep
             "sentence": "every adjoint must be the sum of what all users of the value give back", "worst": [],
         }  # fmt: skip
         rows.insert(0 if abs(shares.wiring) > 0.5 else len(rows), row)
+    return rows
+
+
+def _inside(
+    step: TapeStep, values: Mapping[int, Any], outer: dict[str, Any], report: Report, seed: int
+) -> list[dict[str, Any]]:
+    """The steps at fault inside of a loop or a branch, with their parts of its share; none if none can be told."""
+    if step.inside is None:
+        return []
+    rng = np.random.default_rng(seed)
+    tape, leaves = step.inside(*[values[number] for number in step.inputs])
+    real = [k for k, leaf in enumerate(leaves) if is_real(leaf) and np.size(leaf)]
+    point = Point(tuple(np.asarray(leaves[k])[()] for k in real), snap=False)
+
+    def replay(moved: Sequence[Any]) -> Mapping[int, Any] | None:
+        full = list(leaves)
+        for k, leaf in zip(real, moved, strict=True):
+            full[k] = leaf
+        return tape.replay(full)
+
+    inner = Tape(tape.steps, [tape.roots[k] for k in real], tape.results, replay, tape.remarks)
+    there = inner.replay(flatten(point.build(point.x))[0])
+    if there is None:
+        return []
+    size = sum(int(np.size(there[number])) for number in inner.results)
+    cotangents = rng.choice([-1.0, 1.0], (1, size)) * rng.integers(8, 16, (1, size)) / 8.0
+    complaint = Complaint(point, point.x, cotangents, None, point.eps, point.eps, None, 0)
+    rows = [
+        row
+        for row in _accused(inner, there, _telescope(inner, complaint, there, rng), report, seed)
+        if row["verdict"] in {"FAIL", "WARN"}
+    ]
+    for row in rows:
+        row["step"], row["number"] = f"{step.name} > {row['step']}", outer["number"]
+        row["share"] *= outer["share"]
     return rows
 
 

@@ -6,6 +6,7 @@ pass is the one that ``jax.vjp`` finds for it, the user's rule included.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import linecache
 import os.path
@@ -30,23 +31,27 @@ def jax_tape(
     """
     with double():
         closed = jax.make_jaxpr(flat)(*leaves)
-        walk = _Walk(jax, extend, double)
-        roots = [walk.new(var) for var in closed.jaxpr.invars]
-        walk.names.update(zip(roots, labels, strict=True))
-        for var, constant in zip(closed.jaxpr.constvars, closed.consts, strict=True):
-            walk.constants[walk.new(var)] = constant
-        walk.enter(closed.jaxpr)
-        results = [walk.number(var) for var in closed.jaxpr.outvars]
+        return _tape(jax, extend, double, closed, labels)
 
-        def everything(*given: Any) -> dict[int, Any]:
-            values = dict(walk.constants)
-            values.update(zip(roots, given, strict=True))
-            for step, call in walk.steps:
-                made = call(*[values[number] for number in step.inputs])
-                values.update(zip(step.outputs, made, strict=True))
-            return values
 
-        compiled = jax.jit(everything)
+def _tape(jax: Any, extend: Any, double: Callable[[], Any], closed: Any, labels: Sequence[str]) -> Tape:
+    walk = _Walk(jax, extend, double)
+    roots = [walk.new(var) for var in closed.jaxpr.invars]
+    walk.names.update(zip(roots, labels, strict=True))
+    for var, constant in zip(closed.jaxpr.constvars, closed.consts, strict=True):
+        walk.constants[walk.new(var)] = constant
+    walk.enter(closed.jaxpr)
+    results = [walk.number(var) for var in closed.jaxpr.outvars]
+
+    def everything(*given: Any) -> dict[int, Any]:
+        values = dict(walk.constants)
+        values.update(zip(roots, given, strict=True))
+        for step, call in walk.steps:
+            made = call(*[values[number] for number in step.inputs])
+            values.update(zip(step.outputs, made, strict=True))
+        return values
+
+    compiled = jax.jit(everything)
 
     def replay(given: Sequence[Any]) -> Mapping[int, Any]:
         with double():
@@ -106,40 +111,73 @@ class _Walk:
         step = TapeStep(
             _name(equation), inputs, outputs, self.forward(call), self.vjp(call),
             tuple(self.names.get(number, "") for number in inputs), place, text, _written_at(equation),
+            functools.partial(self.inside, equation, ins) if equation.primitive.name in ("scan", "cond") else None,
         )  # fmt: skip
         self.steps.append((step, call))
+
+    def inside(self, equation: Any, ins: list[Any], *values: Any) -> tuple[Tape, list[Any]]:
+        """The tape of the pass in the middle of a scan, or of the branch that is taken, and what goes into it."""
+        with self.double():
+            known = dict(zip(ins, self.given(values), strict=True))
+            given = [known[one] if isinstance(one, self.extend.Var) else one.val for one in equation.invars]
+            parameters = equation.params
+            if equation.primitive.name == "cond":
+                branches = parameters["branches"]
+                body, leaves = branches[int(np.clip(given[0], 0, len(branches) - 1))], given[1:]
+            else:
+                body = parameters["jaxpr"]
+                fixed, carried = parameters["num_consts"], parameters["num_consts"] + parameters["num_carry"]
+                run = self.extend.jaxpr_as_fun(body)
+                carry, rows = given[fixed:carried], range(parameters["length"])
+                order = list(reversed(rows)) if parameters["reverse"] else list(rows)
+                for row in order[: len(order) // 2]:
+                    carry = run(*given[:fixed], *carry, *[one[row] for one in given[carried:]])[: len(carry)]
+                row = order[len(order) // 2]
+                leaves = [*given[:fixed], *carry, *[one[row] for one in given[carried:]]]
+            tape = _tape(self.jax, self.extend, self.double, body, [""] * len(leaves))
+            return tape, [_array(self.jax, one) for one in leaves]
 
     def given(self, values: Sequence[Any]) -> list[Any]:
         return [self.jax.numpy.asarray(one) for one in values]
 
     def forward(self, call: Callable[..., Any]) -> Callable[..., list[Any]]:
+        compiled = self.jax.jit(call)
+
         def run(*values: Any) -> list[Any]:
             with self.double():
-                return [_array(self.jax, one) for one in call(*self.given(values))]
+                return [_array(self.jax, one) for one in compiled(*self.given(values))]
 
         return run
 
     def vjp(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        jax, double = self.jax, self.double
+        jax, real = self.jax, functools.partial(_is_real, self.jax)
+        forward = self.forward(call)
+
+        def pulled(values: list[Any], weights: list[Any]) -> list[Any]:
+            made, pull = jax.vjp(lambda *given: tuple(call(*given)), *values)
+            full = tuple(
+                w if real(y) else np.zeros(y.shape, jax.dtypes.float0) for w, y in zip(weights, made, strict=True)
+            )
+            return [part if real(value) else None for part, value in zip(pull(full), values, strict=True)]
+
+        compiled = jax.jit(pulled)
 
         def run(*values: Any) -> tuple[list[Any], Callable[[Sequence[Any]], list[Any]]]:
-            with double():
-                made, pull = jax.vjp(lambda *given: tuple(call(*given)), *self.given(values))
+            made = forward(*values)
 
             def pullback(adjoints: Sequence[Any]) -> list[Any]:
-                with double():
-                    weights = tuple(
-                        jax.numpy.asarray(one, dtype=y.dtype)
-                        if jax.numpy.issubdtype(y.dtype, jax.numpy.inexact)
-                        else np.zeros(y.shape, jax.dtypes.float0)
-                        for one, y in zip(adjoints, made, strict=True)
-                    )
-                    parts = pull(weights)
-                    return [None if one.dtype == jax.dtypes.float0 else np.asarray(one) for one in parts]
+                with self.double():
+                    weights = [jax.numpy.asarray(g, dtype=y.dtype) for g, y in zip(adjoints, made, strict=True)]
+                    parts = compiled(self.given(values), weights)
+                    return [None if one is None else np.asarray(one) for one in parts]
 
-            return [_array(jax, one) for one in made], pullback
+            return made, pullback
 
         return run
+
+
+def _is_real(jax: Any, value: Any) -> bool:
+    return bool(jax.numpy.issubdtype(value.dtype, jax.numpy.inexact))
 
 
 def _array(jax: Any, value: Any) -> Any:
