@@ -109,7 +109,8 @@ CASES = [
 def test_a_wrong_rule_inside_of_a_program(make, bug, args, step, pattern):
     argnums = tuple(range(len(args))) if len(args) > 1 else 0
     report = check(jax.jit(make(bug)), *args, argnums=argnums, backend="jax")
-    assert report.verdict == "FAIL", str(report)
+    # That a function of jumps has a slope of its own is a design, which differences do not call wrong.
+    assert report.verdict in ({"FAIL", "WARN"} if make is straight_through else {"FAIL"}), str(report)
     row = report.steps[0]
     assert row["step"] == step, str(report)
     assert re.search(pattern, row["pattern"]), str(report)
@@ -141,3 +142,30 @@ def test_a_stopped_gradient():
     report = check(lambda x: (jax.lax.stop_gradient(jnp.sin(x)) * x).sum(), X, backend="jax")
     assert report.steps[0]["step"] == "stop_gradient"
     assert "detached" in report.steps[0]["pattern"]
+
+
+def test_a_step_inside_of_a_scan_and_of_a_branch():
+    @jax.custom_vjp
+    def product(a, b):
+        return a @ b
+
+    product.defvjp(lambda a, b: (product(a, b), (a, b)), lambda kept, g: (g @ kept[1].T, 0.5 * kept[0].T @ g))
+
+    def looped(w):
+        def cell(h, x):
+            h = jnp.tanh(product(h, w) + x)
+            return h, h**2
+
+        return jax.lax.scan(cell, jnp.zeros((2, 3)), jnp.ones((4, 2, 3)))[1].sum() + jnp.sin(w).sum()
+
+    def branched(w):
+        return jax.lax.cond(w.sum() > 0, lambda w: w, lambda w: product(w.T, jnp.sin(w)), w).sum()
+
+    for f, name in ((looped, "scan > product"), (branched, "cond > product")):
+        report = check(jax.jit(f), -np.abs(Q[:3]), backend="jax")
+        assert report.verdict == "FAIL"
+        row = report.steps[0]
+        assert row["step"] == name, str(report)
+        assert row["share"] == pytest.approx(1, rel=1e-4)
+        assert "a missing factor 2" in row["pattern"], str(report)
+        assert row["rule"].startswith("test_localise_jax.py:")

@@ -92,7 +92,7 @@ def test_a_straight_through_estimator(dtype):
         return (z**2).sum()
 
     report = check(f, X.astype(dtype), backend="torch")
-    assert report.verdict == "FAIL"
+    assert report.verdict in {"FAIL", "WARN"}
     assert report.steps[0]["step"] == "StraightThrough"
     assert "a straight-through estimator" in report.steps[0]["pattern"]
     assert "z = components.StraightThrough.apply(y)" in report.steps[0]["text"]
@@ -193,7 +193,7 @@ LOST = [
 @pytest.mark.parametrize(("f", "step", "pattern"), LOST, ids=[c[1] + str(k) for k, c in enumerate(LOST)])
 def test_lost_paths_and_state(f, step, pattern):
     report = check(f, X, backend="torch")
-    assert report.verdict == "FAIL", str(report)
+    assert report.verdict in ({"FAIL", "WARN"} if step == "StraightThrough" else {"FAIL"}), str(report)
     assert report.steps[0]["step"] == step, str(report)
     assert re.search(pattern, report.steps[0]["pattern"]), str(report)
 
