@@ -7,6 +7,9 @@ import os
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Results through NumPy, to the digit; machine code where a test asks for it, and none from elsewhere.
+os.environ.setdefault("CHAINRULE_NATIVE", "asked")
+os.environ.setdefault("CHAINRULE_CACHE", "off")
 
 # ci: the same examples at every run; dev: new ones each time; thorough: an evening's worth.
 settings.register_profile("ci", derandomize=True, deadline=None)

@@ -19,6 +19,7 @@ from chainrule.arguments import Point, name_of, parameter_names, reached_by
 from chainrule.build import is_recorded
 from chainrule.containers import Structure, flatten, leaf_paths, unflatten
 from chainrule.errors import ArgumentError, NotDifferentiable, ShapeError
+from chainrule.hasten import Uses
 from chainrule.program import Literal, Program
 from chainrule.source import excerpt
 from chainrule.trace.standin import StandIn, lowered
@@ -44,7 +45,7 @@ class _Cache:
     def __init__(self, most: int = 400_000) -> None:
         self.most = most
         self.total = 0
-        self.held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self.held: OrderedDict[Any, tuple[Any, int, Uses]] = OrderedDict()
         self.lock = threading.Lock()
 
     def get(self, key: Any, size: int, make: Callable[[], Any]) -> Any:
@@ -52,14 +53,16 @@ class _Cache:
             found = self.held.get(key)
             if found is not None:
                 self.held.move_to_end(key)
-                return found[0]
+        if found is not None:
+            found[2].again()
+            return found[0]
         made = make()
         with self.lock:
             if key not in self.held:
-                self.held[key] = (made, size)
+                self.held[key] = (made, size, Uses(made if isinstance(made, tuple) else (made,)))
                 self.total += size
             while self.total > self.most and len(self.held) > 1:
-                _, (_, dropped) = self.held.popitem(last=False)
+                _, (_, dropped, _) = self.held.popitem(last=False)
                 self.total -= dropped
         return made
 

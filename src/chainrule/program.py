@@ -396,6 +396,10 @@ class Program:
             planned = self._bodies[carries] = plan_of_body(self, carries)
         return repeated(self, planned, arguments, trips, carries, sequences, reverse)
 
+    def take_plan(self, plan: Any) -> None:
+        """Run by this function of (inputs, constants) from now on."""
+        self._plan = plan
+
     def last_uses(self) -> Iterator[tuple[int, tuple[Var, ...]]]:
         """For each step the variables that nothing reads after it."""
         seen: set[Var] = {one for one in self.outputs if not isinstance(one, Literal)}

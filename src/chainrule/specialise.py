@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.containers import LEAF, Structure, unflatten
-from chainrule.errors import ProgramError
+from chainrule.hasten import result_kinds
 from chainrule.program import ArrayType, Literal, Program, Var
-from chainrule.rule import Elementwise
 from chainrule.trace.surroundings import PLAIN, Found, Surroundings
 
 if TYPE_CHECKING:
@@ -96,23 +95,12 @@ class Specialisation:
         self._asking: Program | None = None
         self.compiled: Any = None
         self.machine: Any = None
-        self.kinds = self._kinds(inputs)
+        self.kinds = result_kinds(self.core, lambda: self.core.run(inputs, self.captured))
         self.leaf: Callable[..., Any] = self._interpret
         self.direct: Callable[..., Any] | None = None
         self.ask: Callable[[Callable[..., Any]], None] = _missed
 
     # -- results
-
-    def _kinds(self, inputs: Sequence[Any]) -> list[bool]:
-        """For each result whether it is a NumPy scalar (True) or an array."""
-        program = self.core
-        made_by = {var: step.rule for step in program.steps for var in step.outputs}
-        rules = [made_by.get(one) if not isinstance(one, Literal) else None for one in program.outputs]
-        shapes = [program.type_of(one).shape for one in program.outputs]
-        if all(shape != () or isinstance(rule, Elementwise) for shape, rule in zip(shapes, rules, strict=True)):
-            return [shape == () for shape in shapes]
-        # Whether a number comes as a scalar or as an array of no dimension is up to NumPy: see what it does.
-        return [not isinstance(one, np.ndarray) for one in program.run(inputs, self.captured)]
 
     def whole(self, results: tuple[Any, ...]) -> Any:
         """The function's result, in its containers, from what ``leaf`` gives."""
@@ -234,11 +222,11 @@ class Specialisation:
                 asked.append(call.Place("question", _Question(array, digest)))
         places = [*map(_native_place, self.places), *asked]
         work = self.core.cost()
-        releases = work.operations + work.bytes / 8 > _LONG and not compiled.callbacks
+        releases = call.is_long(work) and not compiled.callbacks
         made = {
-            "kernel": compiled.address, "arena_bytes": compiled.arena_bytes + 64 if compiled.arena_bytes else 0,
+            "kernel": compiled.address, "arena_bytes": call.arena_of(compiled),
             "captures": [*self.captured, *[array for array, _ in hashed]], "results": records,
-            "raise_": _raise, "places": places, "hashed": hashed, "releases": releases,
+            "raise_": call.raise_from_callback, "places": places, "hashed": hashed, "releases": releases,
             "keep": (compiled, code, self.places),
         }  # fmt: skip
         name = self.program.name
@@ -266,17 +254,6 @@ class Specialisation:
             kind = self.core.type_of(one)
             made.append(call.Boxed(kind.dtype.type, kind.dtype) if scalar else call.Array(kind.dtype, kind.shape))
         return made
-
-
-#: Operations from which on the interpreter's lock is given back while the program runs (about 20 microseconds).
-_LONG = 50_000
-
-
-def _raise() -> None:
-    """Raise what a step that Python did for the machine code of this thread has raised."""
-    from chainrule.native.callbacks import raised
-
-    raise raised() or ProgramError("a step of a compiled program failed")
 
 
 class _Assemble:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.errors import ProgramError
 from chainrule.native import cache
-from chainrule.native.callbacks import made_callbacks, raised
-from chainrule.native.emit import CALLED_BACK, WITHDRAWN, called_functions, module_text
 from chainrule.native.link import link
-from chainrule.native.loops import Callback, Code
-from chainrule.native.lower import lower
 from chainrule.program import ArrayType, Literal, Program, array_type
+
+# The compiler's own parts are loaded where there is something to compile: with a warm cache there is not.
+if TYPE_CHECKING:
+    from chainrule.native.loops import Callback, Code
 
 __all__ = ["Compiled", "GuardFailed", "Withdrawn", "build"]
 
@@ -57,8 +59,11 @@ class Compiled:
         #: The functions of BLAS and LAPACK that the machine code calls.
         self.symbols: list[str] = entry.facts["symbols"]
         self._linked = link(entry.code, ["kernel", "callbacks"] if count else ["kernel"], self.symbols)
-        self._functions = made_callbacks(self.callbacks)
-        if self._functions:
+        self._functions: list[Any] = []
+        if count:
+            from chainrule.native.callbacks import made_callbacks
+
+            self._functions = made_callbacks(self.callbacks)
             table = self._linked.table("callbacks", len(self._functions))
             for place, function in enumerate(self._functions):
                 table[place] = ctypes.cast(function, ctypes.c_void_p).value
@@ -69,6 +74,8 @@ class Compiled:
     def code(self) -> Code:
         """The loops and buffers that the machine code was made from."""
         if self._code is None:
+            from chainrule.native.lower import lower
+
             self._code = lower(self.program)
         return self._code
 
@@ -77,6 +84,9 @@ class Compiled:
 
         Raises GuardFailed, Withdrawn, or what a step that calls back raises.
         """
+        from chainrule.native.callbacks import raised
+        from chainrule.native.emit import CALLED_BACK, WITHDRAWN
+
         constants = self.program.constants if constants is None else constants
         given = [_prepared(one, kind) for one, kind in zip(inputs, self.input_types, strict=True)]
         held = [_prepared(one, kind) for one, kind in zip(constants, self.capture_types, strict=True)]
@@ -97,6 +107,7 @@ class Compiled:
     def llvm(self) -> str:
         """The text of the LLVM module, before LLVM's own passes."""
         from chainrule.native import llvm
+        from chainrule.native.emit import module_text
 
         return module_text(self.code, llvm.host_machine())
 
@@ -133,6 +144,17 @@ def build(program: Program) -> Compiled:
     >>> compiled.run([5.0])
     [np.float64(16.0)]
     """
+    with _BUILDING:
+        return _built(program)
+
+
+#: One compiler at a time; and no fork while it works, whose child would wait for it for ever.
+_BUILDING = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_BUILDING.acquire, after_in_parent=_BUILDING.release, after_in_child=_BUILDING.release)
+
+
+def _built(program: Program) -> Compiled:
     same = (program.key, tuple([(var, type(value), value) for var, value in program.guards]))
     found = _BUILT.get(same)
     if found is not None:
@@ -142,6 +164,8 @@ def build(program: Program) -> Compiled:
     code = None
     if entry is None:
         from chainrule.native import llvm
+        from chainrule.native.emit import called_functions, module_text
+        from chainrule.native.lower import lower
 
         code = lower(program)
         text = module_text(code, llvm.host_machine())

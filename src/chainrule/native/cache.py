@@ -18,7 +18,7 @@ import platform
 import stat
 import struct
 import sys
-import tempfile
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -234,7 +234,8 @@ def put(key: str, entry: Entry) -> None:
     body = struct.pack("<Q", len(facts)) + facts + entry.code
     name = None
     try:
-        file, name = tempfile.mkstemp(prefix="new-", dir=folder)
+        name = str(folder / f"new-{os.getpid()}-{threading.get_ident()}-{_Written.count}")
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         with os.fdopen(file, "wb") as stream:
             stream.write(_MAGIC + hashlib.sha256(key.encode() + body).digest() + body)
         os.replace(name, folder / key)

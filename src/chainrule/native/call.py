@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
@@ -18,11 +19,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainrule.errors import ProgramError
 from chainrule.native import cache, glue
 from chainrule.native.glue import Api, Argument, Hashed, Record, Result, Slot
 from chainrule.native.link import link
+from chainrule.program import ProgramCost
 
-__all__ = ["Array", "Boxed", "Fixed", "Given", "Place", "content_hash", "function", "function_fields", "refusal"]
+__all__ = [
+    "Array",
+    "Boxed",
+    "Fixed",
+    "Given",
+    "Place",
+    "arena_of",
+    "content_hash",
+    "function",
+    "function_fields",
+    "is_long",
+    "machine_code",
+    "raise_from_callback",
+    "refusal",
+]
 
 _FASTCALL_WITH_KEYWORDS = 0x0080 | 0x0002
 
@@ -117,6 +134,8 @@ def _address(one: Any) -> int:
 @functools.cache
 def refusal() -> str | None:
     """Why functions can not be made in this process, or None if they can."""
+    if os.environ.get("CHAINRULE_NATIVE", "").lower() in ("off", "0", "no", "false"):
+        return "CHAINRULE_NATIVE says so"
     if sys.implementation.name != "cpython":
         return f"the interpreter is {sys.implementation.name}, not CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
@@ -216,6 +235,28 @@ def _table() -> Any:
     return words
 
 
+#: Operations from which on the interpreter's lock is given back while a program runs (about 20 microseconds).
+_LONG = 50_000
+
+
+def is_long(work: ProgramCost) -> bool:
+    """Whether a program runs long enough to give the interpreter's lock back meanwhile."""
+    return work.operations + work.bytes / 8 > _LONG
+
+
+def arena_of(compiled: Any) -> int:
+    """Bytes of the arena, with room to align it."""
+    size: int = compiled.arena_bytes
+    return size + 64 if size else 0
+
+
+def raise_from_callback() -> None:
+    """Raise what a step that Python did for the machine code of this thread has raised."""
+    from chainrule.native.callbacks import raised
+
+    raise raised() or ProgramError("a step of a compiled program failed")
+
+
 class MachineCode:
     """The loaded machine code of ``glue.py``."""
 
@@ -290,6 +331,7 @@ def function(
     kernel: int,
     arena_bytes: int,
     arguments: Sequence[Array | Boxed | Fixed],
+    given: int = 0,
     captures: Sequence[Any],
     results: Sequence[Array | Boxed | Fixed | Given],
     assemble: Callable[[tuple[Any, ...]], Any] | bool,
@@ -306,8 +348,9 @@ def function(
     """A built-in function that runs ``kernel``, and a function that sets what it asks where it can not answer.
 
     ``entry`` is the address of the machine code of ``glue.py``. ``captures`` are arrays that are read where they are,
-    and checked at each call like arguments. ``assemble`` is False for one bare result, True for a tuple of results, or
-    a callable that is given that tuple. ``raise_`` raises what a step that called back has raised; ``withdrawn`` is
+    and checked at each call like arguments; without them the arguments after the first ``given`` are what is captured.
+    ``assemble`` is False for one bare result, True for a tuple of results, or a callable that is given that tuple.
+    ``raise_`` raises what a step that called back has raised; ``withdrawn`` is
     given the arguments where the kernel leaves the answer to the interpreter, ``refused`` where a guard fails (without
     it the next function is). ``hashed`` are arrays with the number that tells their contents. ``keep`` lives as long as
     the function does.
@@ -336,6 +379,7 @@ def function(
     words[Record.ARENA_BYTES] = arena_bytes
     words[Record.RELEASES] = int(releases)
     words[Record.CONTEXT] = context
+    words[Record.GIVEN] = given
     method = _Method(name.encode(), entry, _FASTCALL_WITH_KEYWORDS, None)
     asked: list[Any] = [following]
     words[Record.NEXT] = id(following)

@@ -37,6 +37,8 @@ class Record(IntEnum):
     ARGUMENT_COUNT = auto()
     CAPTURES = auto()
     CAPTURE_COUNT = auto()
+    #: Without captures: how many of the arguments are not.
+    GIVEN = auto()
     SLOTS = auto()
     SLOT_COUNT = auto()
     HASHED = auto()
@@ -318,6 +320,8 @@ def _entry() -> str:
         data = to.value(f"call i64 @check_array(i64 {api}, i64 {one}, i64 {to.word(one, Argument.OBJECT)})")
         to.unless(to.is_("ne", data, 0), pass_on)
         to.put(captured, place, data)
+    after = to.op("add", inputs, to.op("shl", to.word(record, Record.GIVEN), 3))
+    captured = to.value(f"select i1 {to.is_('eq', captures, 0)}, i64 {after}, i64 {captured}")
     _check_slots(to, record, api, pass_on)
     _make_results(to, record, api, (outputs, objects, boxes), failed)
     status = _run(to, record, api, (inputs, captured, outputs), (objects, results), failed)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.native import loader
-from chainrule.native.mathlib import library_address
 
 __all__ = ["Linked", "link"]
 
@@ -41,7 +40,11 @@ class Linked:
     """Object code at its place in memory, for as long as this object lives."""
 
     def __init__(self, code: bytes, names: Sequence[str], symbols: Sequence[str]) -> None:
-        known = {name: library_address(name) for name in symbols}
+        known: dict[str, int] = {}
+        if symbols:
+            from chainrule.native.mathlib import library_address
+
+            known = {name: library_address(name) for name in symbols}
         self._held: Any = loader.load(code, names, lambda name: known.get(name) or _in_libraries(name))
         if self._held is not None:
             self._addresses: dict[str, int] = self._held.addresses
