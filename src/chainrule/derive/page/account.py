@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.derive.derivation import Adjoint, Derivation, Input, Item, Local, Verdict
+from chainrule.derive.derivation import Derivation, Input, Item, Local
+from chainrule.derive.page.cards import cards, input_card, verdict_line
 from chainrule.derive.page.formula import entries_of, formula, latex_of
 from chainrule.derive.page.markup import Markup, element, joined
 from chainrule.derive.page.names import Names, shape_of
-from chainrule.derive.page.pictures import number, picture, summary
-from chainrule.derive.prose import choices_sentence, loop_sentences
+from chainrule.derive.page.pictures import number, summary
+from chainrule.derive.page.sentences import added, defining, display, inline, listed, paragraph
+from chainrule.derive.prose import choices_sentence
 
 __all__ = ["Beside", "account"]
 
@@ -42,29 +43,6 @@ def account(derivation: Derivation, names: Names, beside: Beside | None) -> Mark
         for count, (title, body) in enumerate([one for one in sections if one[1]], start=1)
     ]
     return element("main", *made, class_="pane account", id="account", tabindex="-1")
-
-
-def inline(latex: str) -> Markup:
-    """A formula within a sentence."""
-    return formula(latex)
-
-
-def display(latex: str) -> Markup:
-    """A formula on a line of its own."""
-    return element("div", formula(latex, display=True), class_="display scrolls", tabindex="0", role="math")
-
-
-def paragraph(*parts: Any, note: bool = False) -> Markup:
-    """Some text."""
-    return element("p", *parts, class_="note" if note else None)
-
-
-def listed(parts: Sequence[Any], last: str = " and ") -> Markup:
-    """``a, b and c``."""
-    if len(parts) < 2:
-        return joined(*parts)
-    middle = [piece for part in parts[:-1] for piece in (part, ", ")][:-1]
-    return joined(*middle, last, parts[-1])
 
 
 # --- 1 ----------------------------------------------------------------------------------------------------------------
@@ -181,12 +159,6 @@ def _entry(item: Item, names: Names) -> Markup:
     return element("li", row, opened)
 
 
-def defining(item: Item) -> Markup:
-    """``z = X W + b``."""
-    assert item.expr is not None
-    return inline(f"{latex_of(item.leaf)} = {latex_of(item.expr)}")
-
-
 # --- 3 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -280,8 +252,8 @@ _USES = 12
 def chain_rule(derivation: Derivation, names: Names) -> Markup:
     """The induction from the last step to the first, and a card for each adjoint."""
     last = derivation.items[-1] if derivation.items else None
-    cards = [card for item in reversed(derivation.items) for card in _cards(item, names)]
-    cards += [_input_card(one, names) for one in derivation.inputs]
+    cards = [card for item in reversed(derivation.items) for card in cards(item, names)]
+    cards += [input_card(one, names) for one in derivation.inputs]
     base = latex_of(last.adjoint.leaf) if last is not None and last.adjoint is not None else "y"
     return joined(
         paragraph(
@@ -319,269 +291,6 @@ def chain_rule(derivation: Derivation, names: Names) -> Markup:
         ),
         *cards,
     )
-
-
-def _cards(item: Item, names: Names) -> list[Markup]:
-    made = [_card(item, names)]
-    inside = names.inside(item)
-    if inside:
-        made.append(
-            element(
-                "details",
-                element("summary", f"The {len(inside)} steps inside of {item.name}, one by one"),
-                element("div", *(card for one in reversed(inside) for card in _cards(one, names)), class_="inside"),
-                class_="open",
-                open=item.kind == "loop",
-            )
-        )
-    return made
-
-
-def _card(item: Item, names: Names) -> Markup:
-    key = names.key(item)
-    bad = item.verdict.ok is False
-    head = element(
-        "header",
-        element("span", item.label, class_="no"),
-        element("h3", defining(item) if item.expr is not None else element("code", item.name)),
-        element("span", shape_of(item.shape), _where(item), class_="where"),
-    )
-    body: list[Any] = []
-    if item.adjoint is not None:
-        body += _adjoint(item.adjoint, item.name, names)
-    else:
-        body.append(
-            paragraph("The result does not change with the arguments through this step: it has no adjoint.", note=True)
-        )
-    if item.convention and item.verdict.ok is not True:
-        body.append(paragraph(f"The convention: {item.convention}.", note=True))
-    if item.kind == "loop":
-        body += map(paragraph, loop_sentences(item))
-    body.append(_verdict(item.verdict, item.name))
-    body.append(_pictures(item.name, item.value, item.adjoint.value if item.adjoint else None))
-    return element("article", head, *body, class_="card bad" if bad else "card", id=f"card-{key}", aria_label=item.name)
-
-
-def _where(item: Item) -> str:
-    return f" · {item.place.short}" if item.place else ""
-
-
-def _input_card(one: Input, names: Names) -> Markup:
-    body: list[Any] = []
-    if one.adjoint is not None:
-        body += _adjoint(one.adjoint, one.name, names)
-        body.append(_verdict(one.adjoint.verdict, one.name))
-        body.append(_largest(one, one.adjoint, names.derivation))
-    else:
-        readers = [names.link(names_label) for names_label in _labels(one, names)]
-        body.append(paragraph("Held fixed; read by ", listed(readers), ".", note=True))
-    head = element(
-        "header",
-        element("h3", inline(latex_of(one.leaf))),
-        element("span", shape_of(one.shape), " · argument" if one.adjoint else " · held fixed", class_="where"),
-    )
-    bad = one.adjoint is not None and one.adjoint.verdict.ok is False
-    return element(
-        "article",
-        head,
-        *body,
-        _pictures(one.name, one.value, one.adjoint.value if one.adjoint else None),
-        class_="card bad" if bad else "card",
-        id=f"card-{names.key(one)}",
-        aria_label=one.name,
-    )
-
-
-#: In a longer function an entry has more paths than anybody reads.
-_FOLLOWED = 300
-
-
-def _largest(one: Input, adjoint: Adjoint, derivation: Derivation) -> Markup | None:
-    """By which paths the entry with the largest derivative reaches the result."""
-    value = np.asarray(adjoint.value, dtype=np.float64)
-    sizes = np.where(np.isnan(value), np.inf, np.abs(value))
-    if derivation.evidence is None or len(derivation.items) > _FOLLOWED or not np.any(sizes):
-        return None
-    index = tuple(map(int, np.unravel_index(int(np.argmax(sizes)), sizes.shape)))
-    answer = derivation.why(one.name, index)
-    title = f"the paths by which {one.name} acts"
-    if index:
-        title = (
-            f"the paths by which {one.name}[{', '.join(map(str, index))}] acts, its entry with the largest derivative"
-        )
-    told = element("pre", str(answer), class_="given scrolls", tabindex="0")
-    return element("details", element("summary", title), told, class_="open")
-
-
-def _labels(one: Input, names: Names) -> list[str]:
-    return [item.label for item in names.derivation.items if one.name in item.reads]
-
-
-def _adjoint(adjoint: Adjoint, name: str, names: Names) -> list[Any]:
-    """The adjoint of a variable: what reaches it through each step that reads it, and the sum."""
-    left = latex_of(adjoint.leaf)
-    terms = adjoint.contributions
-    if not terms:
-        if adjoint.seed:
-            return [paragraph("This is the result itself: ", inline(f"{left} = 1"), ", the base case.")]
-        return [paragraph(inline(f"{left} = 0"), ": the result does not depend on it."), *map(_note, adjoint.notes)]
-    made: list[Any] = []
-    code = element("code", name)
-    if len(terms) == 1 and not adjoint.seed:
-        term = terms[0]
-        made.append(
-            paragraph(
-                code, " is read by ", _reader(term.consumer, names), _where_of(term.consumer, name, names), ". So"
-            )
-        )
-        made.append(_line(left, [term.expr]))
-        made += _notes_of(term, name, names)
-    else:
-        count = f"{len(terms)} steps" if len(terms) != 1 else "one step"
-        also = ", and is the result itself, which contributes 1" if adjoint.seed else ""
-        made.append(paragraph(code, f" is read by {count}{also}. Each passes something on, and all of it is added up:"))
-        items = []
-        for term in terms:
-            right = _written(term.expr)
-            items.append(
-                element(
-                    "li",
-                    "through ",
-                    _reader(term.consumer, names),
-                    _where_of(term.consumer, name, names),
-                    ": ",
-                    inline(right) if right else "(too long for a line)",
-                    *_notes_of(term, name, names),
-                )
-            )
-        made.append(element("ul", *items, class_="terms"))
-        made.append(_line(left, [*([1] if adjoint.seed else []), *(term.expr for term in terms)]))
-    made += map(_note, adjoint.notes)
-    made += _entrywise(adjoint)
-    return made
-
-
-def _entrywise(adjoint: Adjoint) -> list[Markup]:
-    """The same line for one entry, where the arrays have axes and their products run over them."""
-    terms = [term.expr for term in adjoint.contributions if term.expr is not None]
-    if len(terms) < len(adjoint.contributions) or adjoint.seed:
-        return []
-    line = entries_of(adjoint.leaf, *terms)
-    if line is None:
-        return []
-    return [element("details", element("summary", "entry by entry"), display(line), class_="open")]
-
-
-def _reader(label: str, names: Names) -> Markup:
-    item = names.items.get(label)
-    if item is None or item.expr is None:
-        return names.link(label)
-    return joined(names.link(label, defining(item)))
-
-
-def _where_of(label: str, name: str, names: Names) -> Markup | None:
-    """The local derivative by which a step passes its adjoint on, where it is one expression."""
-    item = names.items.get(label)
-    if item is None:
-        return None
-    for one in item.partials:
-        if one.form == "partial" and one.operand.name == name and one.expr is not None:
-            quotient = rf"\frac{{\partial {latex_of(item.leaf)}}}{{\partial {latex_of(one.operand)}}}"
-            return joined(", where ", inline(f"{quotient} = {latex_of(one.expr)}"))
-    step = _step_reading(item, name)
-    for place, local in enumerate(names.derivation.locals):
-        if step.name in local.items:
-            return joined(", by the rule for “", element("a", local.words, href=f"#local-{place}"), "”")
-    return None
-
-
-def _step_reading(item: Item, name: str) -> Item:
-    """The single step, within a group, that reads a variable."""
-    for part in item.parts:
-        if name in part.reads:
-            return _step_reading(part, name)
-    return item
-
-
-def _written(expr: Any) -> str:
-    return "" if expr is None else "1" if expr == 1 else latex_of(expr)
-
-
-def _line(left: str, terms: Sequence[Any]) -> Markup:
-    right = _sum(terms)
-    if right is not None:
-        return display(f"{left} = {right}")
-    return paragraph(inline(left), " is their sum." if len(terms) > 1 else " is too long for a line.", note=True)
-
-
-def _sum(terms: Sequence[Any]) -> str | None:
-    """The terms added up, as LaTeX; None where one of them is too long for a line."""
-    written = [_written(term) for term in terms]
-    if not all(written):
-        return None
-    text = ""
-    for one in written:
-        text += one if not text else f" - {one[1:].lstrip()}" if one.startswith("-") else f" + {one}"
-    return text
-
-
-def _notes_of(term: Any, name: str, names: Names) -> list[Markup]:
-    made = []
-    if term.summed:
-        item = names.items.get(term.consumer)
-        extents = (
-            [item.shape[axis] for axis in term.summed]
-            if item is not None and len(item.shape) > max(term.summed)
-            else []
-        )
-        times = int(np.prod(extents)) if extents else 0
-        axes = "axis " + str(term.summed[0]) if len(term.summed) == 1 else "axes " + ", ".join(map(str, term.summed))
-        many = f"{times} times" if times else "several times"
-        made.append(
-            _note(
-                f"Each entry of {name} is used {many} there, since it is spread along {axes}: what comes back along "
-                f"{axes} is added up."
-            )
-        )
-    made += map(_note, term.notes)
-    return made
-
-
-def _note(text: str) -> Markup:
-    return paragraph(text, note=True)
-
-
-def _verdict(verdict: Verdict, name: str) -> Markup:
-    figures = ""
-    if verdict.bound:
-        figures = f"; relative difference {_rounded(verdict.error)}, at most {_rounded(verdict.bound)} allowed"
-    if verdict.ok:
-        return element("p", element("span", "✓", class_="tick"), f" verified: {verdict.how}{figures}", class_="verdict")
-    if verdict.ok is None:
-        return element("p", f"undecided: {verdict.how}{figures}", class_="verdict")
-    return element("p", f"✗ {name} is NOT verified: {verdict.how}{figures}", class_="verdict bad")
-
-
-def _rounded(value: float) -> str:
-    """Two digits are enough for a difference."""
-    return number(float(f"{value:.1e}"))
-
-
-def _pictures(name: str, value: Any, adjoint: Any) -> Markup:
-    figures = []
-    for array, word, kind in ((value, "value", "v"), (adjoint, "adjoint", "a")):
-        if array is None:
-            continue
-        shown = picture(array, f"{word} of {name}")
-        figures.append(
-            element(
-                "figure",
-                element("figcaption", element("b", word), " ", summary(array)),
-                element("div", shown, class_="row-of") if shown else None,
-                class_=kind,
-            )
-        )
-    return element("div", *figures, class_="pictures")
 
 
 # --- 5 ----------------------------------------------------------------------------------------------------------------
@@ -624,7 +333,7 @@ def _sweep(derivation: Derivation, names: Names) -> Markup:
     rows = []
     for one in shown:
         assert one.adjoint is not None
-        right = _sum([*([1] if one.adjoint.seed else []), *(term.expr for term in one.adjoint.contributions)])
+        right = added([*([1] if one.adjoint.seed else []), *(term.expr for term in one.adjoint.contributions)])
         left = element("a", inline(latex_of(one.adjoint.leaf)), href=f"#card-{names.key(one)}", data_key=names.key(one))
         rows.append(
             element(
@@ -687,5 +396,5 @@ def numbers(derivation: Derivation) -> Markup:
         paragraph("Every number on this page was computed when the page was made, at this point."),
         element("div", table, class_="wide"),
         paragraph(f"The whole gradient against finite differences: {how}, with {check.evaluations:,} evaluations."),
-        _verdict(check.verdict, "the gradient"),
+        verdict_line(check.verdict, "the gradient"),
     )
