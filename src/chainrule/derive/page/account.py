@@ -252,8 +252,8 @@ _USES = 12
 def chain_rule(derivation: Derivation, names: Names) -> Markup:
     """The induction from the last step to the first, and a card for each adjoint."""
     last = derivation.items[-1] if derivation.items else None
-    cards = [card for item in reversed(derivation.items) for card in cards(item, names)]
-    cards += [input_card(one, names) for one in derivation.inputs]
+    shown = [card for item in reversed(derivation.items) for card in cards(item, names)]
+    shown += [input_card(one, names) for one in derivation.inputs]
     base = latex_of(last.adjoint.leaf) if last is not None and last.adjoint is not None else "y"
     return joined(
         paragraph(
@@ -289,7 +289,7 @@ def chain_rule(derivation: Derivation, names: Names) -> Markup:
             "they are the gradient. Under each adjoint stands how it was verified: the step was computed again, by "
             "itself, with numbers changed a little, and the change of its result held against the formula."
         ),
-        *cards,
+        *shown,
     )
 
 
