@@ -440,6 +440,27 @@ def test_check_as_json_with_keywords_and_files(run: Run, folder: Path) -> None:
     assert "PASS" in (folder / "c" / "c.html").read_text(encoding="utf-8")
 
 
+def test_check_names_the_step_that_is_wrong(run: Run, folder: Path) -> None:
+    (folder / "planted.py").write_text(
+        """import numpy as np
+import chainrule as cr
+
+square = cr.primitive(np.square, pullback=lambda g, y, a: g * a)
+
+
+def loss(x):
+    return np.sum(square(np.sin(x)))
+""",
+        encoding="utf-8",
+    )
+    done = plain(run("check", "planted.py:loss", "--at", "[0.5, -1.0]", "--html", "steps.html"), code=1)
+    assert "100.0 %  step 2 `square` (planted.py:8)" in done
+    assert "backward pass: planted.py:4" in done
+    assert "share of the mismatch" in (folder / "steps.html").read_text(encoding="utf-8")
+    found = json.loads(plain(run("check", "planted.py:loss", "--at", "[0.5, -1.0]", "--json"), code=1))
+    assert found["steps"][0]["step"] == "square"
+
+
 # --- as a process -----------------------------------------------------------------------------------------------------
 
 

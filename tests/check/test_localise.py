@@ -200,6 +200,18 @@ def test_a_primitive_of_the_user_is_named_with_its_line_and_its_backward_pass() 
     assert "100.0 %" in report.sentence
 
 
+def test_second_order_of_a_function_that_is_traced() -> None:
+    report = check(lambda x: np.sum(np.sin(x) * x), X, order=2)
+    assert report.verdict == "PASS", str(report)
+
+
+def test_a_stopped_gradient_is_named_with_its_line() -> None:
+    report = check(lambda x: np.sum(cr.stop_gradient(np.sin(x)) * x), X)
+    assert report.verdict == "FAIL"
+    assert report.steps[0]["step"] == "stop_gradient"
+    assert "detached" in report.steps[0]["pattern"]
+
+
 def test_wrong_at_another_point_only() -> None:
     relu = cr.primitive(lambda x: np.where(x > 0, x**2, -x), pullback=lambda g, y, x: g * np.where(x > 0, 2 * x, 1.0))
     relu.__name__ = "relu"

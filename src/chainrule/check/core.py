@@ -197,7 +197,7 @@ def _second_order(
 
     def gradient(*args: Any) -> Any:
         y, pullback = provider(f, args, argnums)
-        return pullback(np.ones(np.shape(y)) if np.shape(y) else type(y)(1.0) if isinstance(y, float) else 1.0)
+        return pullback(np.ones(np.shape(y)) if np.shape(y) else 1.0)
 
     gradient.__name__ = f"gradient of {_called(f)}"
     return gradient, {**claims, "vjp": None, "jvp": None, "value_and_pullback": None}
