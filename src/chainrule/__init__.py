@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
     from chainrule import numerical
     from chainrule.check import Report, check
     from chainrule.derive import Derivation, derive
+    from chainrule.native.threads import threads
 
 __version__ = "0.1.0.dev0"
 
@@ -52,6 +53,7 @@ __all__ = [
     "numerical",
     "primitive",
     "stop_gradient",
+    "threads",
     "to_numpy",
     "trace",
     "value_and_grad",
@@ -81,6 +83,10 @@ def __getattr__(name: str) -> _Any:
         import importlib
 
         return importlib.import_module("chainrule.numerical")
+    if name == "threads":
+        from chainrule.native.threads import threads
+
+        return threads
     if name in ("check", "Report"):
         from chainrule.check import Report, check
 

@@ -146,7 +146,7 @@ class _Plan:
         made, _ = call.function(
             code.entry, name=program.name, kernel=compiled.address, arena_bytes=call.arena_of(compiled),
             arguments=arguments, given=self.size, captures=(), results=results, assemble=True,
-            following=self._interpret, raise_=call.raise_from_callback,
+            following=self._interpret, context=compiled.context(), raise_=call.raise_from_callback,
             releases=call.is_long(work) and not compiled.callbacks, keep=(compiled, code),
         )  # fmt: skip
         return made

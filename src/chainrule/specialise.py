@@ -227,6 +227,7 @@ class Specialisation:
             "kernel": compiled.address, "arena_bytes": call.arena_of(compiled),
             "captures": [*self.captured, *[array for array, _ in hashed]], "results": records,
             "raise_": call.raise_from_callback, "places": places, "hashed": hashed, "releases": releases,
+            "context": compiled.context(),
             "keep": (compiled, code, self.places),
         }  # fmt: skip
         name = self.program.name

@@ -67,8 +67,18 @@ class Compiled:
             table = self._linked.table("callbacks", len(self._functions))
             for place, function in enumerate(self._functions):
                 table[place] = ctypes.cast(function, ctypes.c_void_p).value
+        #: Whether there are loops that are shared out to threads.
+        self.parallel: bool = entry.facts["parallel"]
         self.address = self._linked.address("kernel")
         self._kernel = _KERNEL(self.address)
+
+    def context(self) -> int:
+        """The address of what the kernel is given to share out loops with; 0 where there is nothing to share out."""
+        if not self.parallel:
+            return 0
+        from chainrule.native import threads
+
+        return threads.context()
 
     @property
     def code(self) -> Code:
@@ -94,7 +104,7 @@ class Compiled:
         arena = np.empty(self.arena_bytes + 64, np.uint8)
         start = arena.ctypes.data
         status = self._kernel(
-            _table(given), _table(held), _table(outputs), start + -start % 64, None
+            _table(given), _table(held), _table(outputs), start + -start % 64, self.context()
         )  # fmt: skip
         if status == CALLED_BACK:
             raise raised() or ProgramError("a step of a compiled program failed")
@@ -165,6 +175,7 @@ def _built(program: Program) -> Compiled:
     if entry is None:
         from chainrule.native import llvm
         from chainrule.native.emit import called_functions, module_text
+        from chainrule.native.loops import Loop, items_within
         from chainrule.native.lower import lower
 
         code = lower(program)
@@ -173,6 +184,7 @@ def _built(program: Program) -> Compiled:
             "arena_bytes": code.arena_bytes,
             "callbacks": len(code.callbacks),
             "symbols": sorted(called_functions(code)),
+            "parallel": any(isinstance(one, Loop) and one.chunk > 0 for one in items_within(code.body)),
         }
         entry = cache.Entry(facts, llvm.object_code(text))
         if key is not None:

@@ -8,9 +8,9 @@ other layouts, keyword arguments, a guard that fails) goes to the next callable,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import IntEnum, auto
+
+from chainrule.native.words import Words
 
 __all__ = ["ENTRY", "HASH", "STACK_BYTES", "Api", "Argument", "Hashed", "Record", "Result", "Slot", "glue_text"]
 
@@ -128,127 +128,6 @@ class Api(IntEnum):
     TRUE = auto()
 
 
-class _Emitter:
-    """Writes one function, in which every value is a 64-bit word."""
-
-    def __init__(self, head: str) -> None:
-        self.head = [head, "entry:"]
-        self.lines: list[str] = []
-        self.count = 0
-
-    def value(self, text: str) -> str:
-        self.count += 1
-        self.lines.append(f"  %v{self.count} = {text}")
-        return f"%v{self.count}"
-
-    def op(self, name: str, left: str | int, right: str | int) -> str:
-        return self.value(f"{name} i64 {left}, {right}")
-
-    def pointer(self, base: str | int, index: str | int = 0) -> str:
-        """``base + 8 * index`` as a pointer."""
-        if index != 0:
-            base = self.op("add", base, index * 8 if isinstance(index, int) else self.op("shl", index, 3))
-        return self.value(f"inttoptr i64 {base} to ptr")
-
-    def word(self, base: str | int, index: str | int = 0) -> str:
-        return self.value(f"load i64, ptr {self.pointer(base, index)}")
-
-    def at(self, base: str, offset: int) -> str:
-        """The word at a distance in bytes."""
-        return self.word(self.op("add", base, offset))
-
-    def int32(self, base: str, offset: int) -> str:
-        here = self.value(f"load i32, ptr {self.pointer(self.op('add', base, offset))}")
-        return self.value(f"sext i32 {here} to i64")
-
-    def put(self, base: str, index: str | int, value: str | int) -> None:
-        self.lines.append(f"  store i64 {value}, ptr {self.pointer(base, index)}")
-
-    def is_(self, relation: str, left: str | int, right: str | int) -> str:
-        return self.value(f"icmp {relation} i64 {left}, {right}")
-
-    def scratch(self, words: str) -> str:
-        place = self.value(f"alloca i64, i64 {words}, align 64")
-        return self.value(f"ptrtoint ptr {place} to i64")
-
-    def variable(self, value: str | int = 0) -> str:
-        # In the first block, where the compiler makes a register of it; in a loop it would eat the stack.
-        self.count += 1
-        place = f"%v{self.count}"
-        self.head.append(f"  {place} = alloca i64")
-        self.lines.append(f"  store i64 {value}, ptr {place}")
-        return place
-
-    def get(self, variable: str) -> str:
-        return self.value(f"load i64, ptr {variable}")
-
-    def set(self, variable: str, value: str | int) -> None:
-        self.lines.append(f"  store i64 {value}, ptr {variable}")
-
-    def label(self) -> str:
-        self.count += 1
-        return f"b{self.count}"
-
-    def place(self, label: str) -> None:
-        self.lines.append(f"{label}:")
-
-    def go(self, label: str) -> None:
-        self.lines.append(f"  br label %{label}")
-
-    def branch(self, condition: str, yes: str, no: str) -> None:
-        self.lines.append(f"  br i1 {condition}, label %{yes}, label %{no}")
-
-    def unless(self, condition: str, elsewhere: str) -> None:
-        """Go on where the condition holds."""
-        here = self.label()
-        self.branch(condition, here, elsewhere)
-        self.place(here)
-
-    def expect(self, left: str | int, right: str | int, elsewhere: str) -> None:
-        self.unless(self.is_("eq", left, right), elsewhere)
-
-    @contextmanager
-    def where(self, condition: str) -> Iterator[None]:
-        """A block that is entered where the condition holds."""
-        inside, after = self.label(), self.label()
-        self.branch(condition, inside, after)
-        self.place(inside)
-        yield
-        self.go(after)
-        self.place(after)
-
-    @contextmanager
-    def times(self, count: str | int) -> Iterator[str]:
-        """A loop; gives the counter."""
-        counter = self.variable()
-        head, body, after = self.label(), self.label(), self.label()
-        self.go(head)
-        self.place(head)
-        here = self.get(counter)
-        self.branch(self.is_("slt", here, count), body, after)
-        self.place(body)
-        yield here
-        self.set(counter, self.op("add", here, 1))
-        self.go(head)
-        self.place(after)
-
-    def call(self, function: str, arguments: Sequence[str | int], result: str = "i64") -> str:
-        """A call of the function at an address."""
-        listed = ", ".join(f"i64 {one}" for one in arguments)
-        called = self.value(f"call {result} {self.pointer(function)}({listed})")
-        return called if result == "i64" else self.value(f"sext {result} {called} to i64")
-
-    def run(self, function: str, arguments: Sequence[str | int]) -> None:
-        listed = ", ".join(f"i64 {one}" for one in arguments)
-        self.lines.append(f"  call void {self.pointer(function)}({listed})")
-
-    def leave(self, value: str | int) -> None:
-        self.lines.append(f"  ret i64 {value}")
-
-    def text(self) -> str:
-        return "\n".join([*self.head, *self.lines, "}", ""])
-
-
 def glue_text() -> str:
     """The LLVM IR of the functions ENTRY and HASH."""
     return f"{_check_array()}\n{_hash()}\n{_entry()}"
@@ -256,7 +135,7 @@ def glue_text() -> str:
 
 def _check_array() -> str:
     """The address of the data of an array that is as its record says, else 0."""
-    to = _Emitter("define internal i64 @check_array(i64 %api, i64 %record, i64 %object) alwaysinline {")
+    to = Words("define internal i64 @check_array(i64 %api, i64 %record, i64 %object) alwaysinline {")
     no = to.label()
     to.expect(to.at("%object", TYPE), to.word("%api", Api.ARRAY_TYPE), no)
     ndim = to.word("%record", Argument.NDIM)
@@ -278,7 +157,7 @@ _FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
 
 def _hash() -> str:
     """A number that tells the contents of a block of memory, four lanes at a time."""
-    to = _Emitter(f"define i64 @{HASH}(i64 %data, i64 %bytes) {{")
+    to = Words(f"define i64 @{HASH}(i64 %data, i64 %bytes) {{")
     lanes = [to.variable(17 * (lane + 1)) for lane in range(4)]
     with to.times(to.op("lshr", "%bytes", 5)) as block:
         start = to.op("add", "%data", to.op("shl", block, 5))
@@ -299,7 +178,7 @@ def _hash() -> str:
 
 
 def _entry() -> str:
-    to = _Emitter(f"define i64 @{ENTRY}(i64 %self, i64 %args, i64 %nargs, i64 %names) {{")
+    to = Words(f"define i64 @{ENTRY}(i64 %self, i64 %args, i64 %nargs, i64 %names) {{")
     # m_self is a tuple whose first item is the array that holds the record.
     record = to.at(to.at("%self", TUPLE_FIRST), DATA)
     api = to.word(record, Record.API)
@@ -351,7 +230,7 @@ def _entry() -> str:
     return to.text()
 
 
-def _check_arguments(to: _Emitter, record: str, api: str, inputs: str, pass_on: str) -> None:
+def _check_arguments(to: Words, record: str, api: str, inputs: str, pass_on: str) -> None:
     records = to.word(record, Record.ARGUMENTS)
     given = to.variable()
     with to.times("%nargs") as place:
@@ -389,7 +268,7 @@ def _check_arguments(to: _Emitter, record: str, api: str, inputs: str, pass_on: 
         to.place(after)
 
 
-def _check_slots(to: _Emitter, record: str, api: str, pass_on: str) -> None:
+def _check_slots(to: Words, record: str, api: str, pass_on: str) -> None:
     records = to.word(record, Record.SLOTS)
     with to.times(to.word(record, Record.SLOT_COUNT)) as number:
         one = to.op("add", records, to.op("mul", number, 8 * len(Slot)))
@@ -433,7 +312,7 @@ def _check_slots(to: _Emitter, record: str, api: str, pass_on: str) -> None:
         to.expect(seen, to.word(one, Hashed.EXPECTED), pass_on)
 
 
-def _make_results(to: _Emitter, record: str, api: str, places: tuple[str, str, str], failed: str) -> None:
+def _make_results(to: Words, record: str, api: str, places: tuple[str, str, str], failed: str) -> None:
     outputs, objects, boxes = places
     records = to.word(record, Record.RESULTS)
     # The kernel knows nothing of results that are known beforehand.
@@ -480,16 +359,14 @@ def _make_results(to: _Emitter, record: str, api: str, places: tuple[str, str, s
         to.place(after)
 
 
-def _drop(to: _Emitter, api: str, objects: str, count: str) -> None:
+def _drop(to: Words, api: str, objects: str, count: str) -> None:
     with to.times(count) as number:
         held = to.word(objects, number)
         with to.where(to.is_("ne", held, 0)):
             to.run(to.word(api, Api.DECREF), [held])
 
 
-def _run(
-    to: _Emitter, record: str, api: str, pointers: tuple[str, str, str], made: tuple[str, str], failed: str
-) -> str:
+def _run(to: Words, record: str, api: str, pointers: tuple[str, str, str], made: tuple[str, str], failed: str) -> str:
     """Run the kernel with an arena; give its status."""
     needed = to.word(record, Record.ARENA_BYTES)
     arena, status, taken = to.variable(), to.variable(), to.variable()
@@ -533,7 +410,7 @@ def _run(
     return to.get(status)
 
 
-def _return(to: _Emitter, record: str, api: str, places: tuple[str, str, str], failed: str) -> None:
+def _return(to: Words, record: str, api: str, places: tuple[str, str, str], failed: str) -> None:
     objects, boxes, results = places
     records = to.word(record, Record.RESULTS)
     with to.times(results) as number:
