@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,8 @@ def test_how_many(monkeypatch):
     assert threads.count() == 5
     monkeypatch.setenv("CHAINRULE_NUM_THREADS", "many")
     assert threads.count() >= 1
-    for bad in (0, -1, 2.0, True, "two"):
+    refused: Any = (0, -1, 2.0, True, "two")
+    for bad in refused:
         with pytest.raises(cr.ArgumentError), cr.threads(bad):
             pass
 

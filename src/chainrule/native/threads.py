@@ -315,7 +315,7 @@ def threads(number: int) -> Iterator[None]:
     ...     cr.compile(lambda x: x + 1.0)(2.0)
     np.float64(3.0)
     """
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+    if type(number) is not int or number < 1:
         raise ArgumentError(f"threads takes a positive whole number, got {number!r}")
     before, _Wanted.number = _Wanted.number, min(number, _MOST)
     try:
