@@ -178,6 +178,28 @@ def test_another_account_can_stand_beside_ours(derivation: Derivation) -> None:
     assert "return x &lt; 1" in text
 
 
+def rolled() -> Derivation:
+    """A derivation in which two steps are told as the pass of a loop."""
+    plain = network_at()
+    first, second, *rest = plain.items
+    body = (replace(first, label="1.1", consumers=("1.2",), parts=()), replace(second, label="1.2"))
+    words = ("Base case: the last layer.", "Step: from layer l to layer l - 1.", "So it holds for every layer.")
+    loop = replace(
+        second, label="1", kind="loop", expr=None, body=body, letter="l", trips=7, induction=words, name="layers",
+    )  # fmt: skip
+    return replace(plain, items=(loop, *rest))
+
+
+def test_a_loop_is_told_once_with_its_induction() -> None:
+    text = page(rolled())
+    tree = Tree(text)
+    said = " ".join("".join(tree.text).split())
+    assert "l = 1, …, 7" in said
+    for words in ("Base case: the last layer.", "Step: from layer l to layer l - 1.", "So it holds for every layer."):
+        assert words in said
+    assert {"card-i1", "card-i1-1", "card-i1-2", "entry-i1-1"} <= set(tree.ids)
+
+
 # --- what must be seen ------------------------------------------------------------------------------------------------
 
 
@@ -480,6 +502,21 @@ def test_it_is_walked_by_keyboard_down_and_up(opened: Browser, derivation: Deriv
     opened.press("Escape")
     assert said(opened) == "start: the arguments are given"
     assert opened.complaints == []
+
+
+@in_a_browser
+def test_the_walk_goes_through_a_loops_pass_once_each_way(tab: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "loop.html"
+    path.write_text(page(rolled()), encoding="utf-8")
+    tab.window(1400, 900)
+    tab.open(path)
+    keys = []
+    for _ in range(int(tab.evaluate("+document.getElementById('where').max"))):
+        tab.press("ArrowRight")
+        keys.append(tab.evaluate("document.querySelector('.row.now').dataset.key"))
+    assert keys[:3] == ["i1", "i1-1", "i1-2"]
+    assert [key for key in keys[len(keys) // 2 :] if key.startswith("i1-") or key == "i1"] == ["i1", "i1-2", "i1-1"]
+    assert tab.complaints == []
 
 
 @in_a_browser

@@ -217,11 +217,7 @@ def _local(place: int, local: Local, names: Names) -> Markup:
         told.append(f"for {local.domain}")
     if local.convention:
         told.append(local.convention)
-    used = [
-        element("a", element("code", name), href=f"#card-{key}", data_key=key)
-        for name in local.items
-        for key in [names.key_named(name)]
-    ]
+    used = [names.link_named(name) for name in local.items]
     if len(used) > _USES:
         used = [*used[:_USES], joined(f"{len(used) - _USES} more")]
     return element(
@@ -309,11 +305,7 @@ def gradient(derivation: Derivation, names: Names) -> Markup:
     rest = [one for one in derivation.gradient if one.closed is None]
     if rest:
         also = "The others are" if closed else "The gradient is"
-        links = [
-            element("a", inline(_adjoint_latex(one)), href=f"#card-{key}", data_key=key)
-            for one in rest
-            for key in [names.key_named(one.name)]
-        ]
+        links = [names.link_named(one.name, inline(_adjoint_latex(one))) for one in rest]
         made.append(
             paragraph(f"{also} what has been worked out above: ", listed(links), ". The whole sweep, in order:")
         )

@@ -148,8 +148,8 @@ def _adjoint(adjoint: Adjoint, name: str, names: Names) -> list[Any]:
                     "through ",
                     _reader(term.consumer, names),
                     _where_of(term.consumer, name, names),
-                    ": ",
-                    inline(right) if right else "(too long for a line)",
+                    ", comes ",
+                    inline(right) if right else "what is too long for a line",
                     *_notes_of(term, name, names),
                 )
             )

@@ -104,7 +104,7 @@ def steps_pane(derivation: Derivation, names: Names) -> Markup:
     rows: list[Markup] = []
     rows += [_input_row(one, names) for one in derivation.inputs]
     for item in derivation.items:
-        rows.extend(_item_rows(item, names, within=None, depth=0))
+        rows.extend(_item_rows(item, names))
     legend = element(
         "div",
         element("span", f"{_count(derivation.items)} steps"),
@@ -148,15 +148,17 @@ def _input_row(one: Input, names: Names) -> Markup:
     )
 
 
-def _item_rows(item: Item, names: Names, *, within: str | None, depth: int) -> list[Markup]:
+def _item_rows(item: Item, names: Names, within: Item | None = None, *, folded: bool = False) -> list[Markup]:
+    """The row of a step and those inside of it: the parts of a step are folded, the one pass of a loop is not."""
     bad = item.verdict.ok is False
     told = "" if item.expr is None else f" = {text_of(item.expr)}"
     where = f" · line {item.place.line}" if item.place else ""
     state: Any = element("span", " · not verified", class_="notverified") if bad else ""
-    words = joined(shape_of(item.shape), where, f" · {item.trips} times" if item.kind == "loop" else "", state)
+    words = joined(
+        shape_of(item.shape), where, f" · {item.letter} = 1, …, {item.trips}" if item.kind == "loop" else "", state
+    )
     adjoint = item.adjoint
     inside = names.inside(item)
-    in_walk = depth == 0 or item.label.count(".") == 0
     forward = f"{item.name}{told}: {summary(item.value)}"
     backward = None
     if adjoint is not None:
@@ -172,16 +174,16 @@ def _item_rows(item: Item, names: Names, *, within: str | None, depth: int) -> l
         users=names.readers(item),
         classes=["bad"] if bad else [],
         number=item.label,
-        forward=forward if in_walk else None,
-        backward=backward if in_walk else None,
-        within=within,
-        depth=depth,
+        forward=None if folded else forward,
+        backward=None if folded else backward,
+        within=None if within is None else names.key(within),
+        folded=folded,
         opens=bool(inside),
         kind=item.kind,
     )
     rows = [row]
     for one in inside:
-        rows.extend(_item_rows(one, names, within=names.key(item), depth=depth + 1))
+        rows.extend(_item_rows(one, names, item, folded=folded or item.kind != "loop"))
     return rows
 
 
@@ -199,7 +201,7 @@ def _row(
     backward: str | None = None,
     given: bool = False,
     within: str | None = None,
-    depth: int = 0,
+    folded: bool = False,
     opens: bool = False,
     kind: str = "",
 ) -> Markup:
@@ -211,7 +213,7 @@ def _row(
             told,
             type="button",
             class_="fold",
-            aria_expanded="false",
+            aria_expanded="true" if kind == "loop" else "false",
             data_opens=key,
             aria_label=f"{told} of step {number}",
         )
@@ -219,7 +221,7 @@ def _row(
     row = element(
         "a",
         element("span", number, class_="number"),
-        element("span", element("code", what), small, class_="what" if not depth else "what inner"),
+        element("span", element("code", what), small, class_="what" if within is None else "what inner"),
         _cell(value, "v"),
         _cell(adjoint, "a"),
         class_=" ".join(["row", *classes]),
@@ -234,9 +236,8 @@ def _row(
         "li",
         row,
         opener,
-        class_="folded" if within else None,
+        class_="folded" if folded else None,
         data_within=within,
-        style=f"--depth:{depth}" if depth else None,
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from chainrule.derive.derivation import Derivation, Input, Item
-from chainrule.derive.page.markup import Markup, element
+from chainrule.derive.page.markup import Markup, element, joined
 from chainrule.derive.prose import tells_more
 
 __all__ = ["Names", "shape_of"]
 
 
 def shape_of(shape: tuple[int, ...]) -> str:
-    """``6 × 5``, or ``number`` where there are no axes."""
-    return " × ".join(map(str, shape)) if shape else "number"
+    """``6 × 5``, never broken over lines, or ``number`` where there are no axes."""
+    return "\u00a0×\u00a0".join(map(str, shape)) if shape else "number"
 
 
 class Names:
@@ -55,9 +55,11 @@ class Names:
         """The key of the item with this label."""
         return "i" + label.replace(".", "-")
 
-    def key_named(self, name: str) -> str:
-        """The key of the argument or step of this name."""
-        return self._by_name[name]
+    def link_named(self, name: str, text: object = None) -> Markup:
+        """A link to the card of the argument or step of this name; without one, the name."""
+        shown = element("code", name) if text is None else text
+        key = self._by_name.get(name)
+        return joined(shown) if key is None else element("a", shown, href=f"#card-{key}", data_key=key)
 
     def readers(self, one: Item | Input) -> list[str]:
         """The keys of the items that read it, each once, in order."""

@@ -103,7 +103,21 @@
   // -- the walk: down with the values, up with the adjoints
   const forward = rows.filter((row) => row.dataset.forward !== undefined);
   const given = rows.filter((row) => row.dataset.given !== undefined);
-  const backward = [...rows].reverse().filter((row) => row.dataset.backward !== undefined);
+  // Upwards, what is inside of a step comes after the step: its adjoint is what goes in.
+  const backward = [];
+  const held = new Map();
+  for (const row of rows) {
+    const key = row.parentElement.dataset.within || "";
+    if (!held.has(key)) held.set(key, []);
+    held.get(key).push(row);
+  }
+  const upwards = (key) => {
+    for (const row of [...(held.get(key) || [])].reverse()) {
+      if (row.dataset.backward !== undefined) backward.push(row);
+      upwards(row.dataset.key);
+    }
+  };
+  upwards("");
   const slider = one("where"), said = one("said"), walk = document.querySelector(".walk");
   const last = forward.length + backward.length;
   let at = 0;
