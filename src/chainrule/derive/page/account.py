@@ -112,7 +112,7 @@ def composition(derivation: Derivation, names: Names) -> Markup:
             "How to read the formulas: side by side means the product of matrices; ",
             inline(r"\odot"),
             ", fractions, powers and functions act entry by entry; a letter under ",
-            inline(r"\Sigma"),
+            inline(r"\sum"),
             " runs over an axis, and a dot in the place of an index stands for every index; ",
             inline(r"\mathbf{1}_{3\times 4}"),
             " is an array of ones, and ",

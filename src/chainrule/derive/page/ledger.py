@@ -224,7 +224,7 @@ def _row(
         element("span", element("code", what), small, class_="what" if within is None else "what inner"),
         _cell(value, "v"),
         _cell(adjoint, "a"),
-        class_=" ".join(["row", *classes]),
+        class_=" ".join(["row", *classes, *(["opens"] if opens else [])]),
         href=f"#card-{key}",
         data_key=key,
         data_users=" ".join(users) or None,
