@@ -38,11 +38,11 @@ ENTRIES = (
 
 def load(name: str) -> ModuleType:
     """The module of an entry."""
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"gallery.{name}", HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[f"gallery.{name}"] = module
     spec.loader.exec_module(module)
     return module
 

@@ -94,6 +94,8 @@ def test_the_checks_are_not_empty() -> None:
             ]  # fmt: skip
             assert table.differentiable(rule, case) == stated, name
     for name, rule in RULES.items():
+        if name.startswith("user."):  # another test's
+            continue
         if isinstance(rule, Index | Gather):
             assert any(table.differentiable(rule, case) for case in cases(rule)), name
         if isinstance(rule, Opaque):
