@@ -253,3 +253,10 @@ def test_a_wrong_entry_of_1e_4_in_a_float32_module_is_seen():
     report = check(net, torch.randn(2, 3, 10), backend="torch")
     assert report.verdict == "FAIL", str(report)
     assert report.steps[0]["step"] == "Slightly"
+
+
+def test_arguments_in_another_order():
+    def f(x, bias):
+        return torch.sin(x + bias).sum() + (x**2).sum()
+
+    assert check(f, X, BIAS, argnums=(1, 0), backend="torch").verdict == "PASS"
