@@ -223,7 +223,7 @@ def _local(place: int, local: Local, names: Names) -> Markup:
     return element(
         "div",
         element("h3", local.words),
-        element("div", *(formula(line, display=True) for line in lines), class_="lines-of scrolls", tabindex="0"),
+        element("div", *(formula(line, display=True) for line in lines), class_="lines-of scrolls"),
         element(
             "div",
             "entry by entry: ",
@@ -352,9 +352,7 @@ def _beside(beside: Beside | None) -> Markup:
         element("h3", beside.title),
         element("div", *map(display, beside.formulas), class_="result"),
         paragraph(beside.credit, ".", note=True) if beside.credit else None,
-        element("pre", element("code", beside.code.rstrip()), class_="given scrolls", tabindex="0")
-        if beside.code
-        else None,
+        element("pre", element("code", beside.code.rstrip()), class_="given scrolls") if beside.code else None,
         paragraph(beside.remark) if beside.remark else None,
     )
 

@@ -108,7 +108,7 @@ def _largest(one: Input, adjoint: Adjoint, derivation: Derivation) -> Markup | N
         title = (
             f"the paths by which {one.name}[{', '.join(map(str, index))}] acts, its entry with the largest derivative"
         )
-    told = element("pre", str(answer), class_="given scrolls", tabindex="0")
+    told = element("pre", str(answer), class_="given scrolls")
     return element("details", element("summary", title), told, class_="open")
 
 

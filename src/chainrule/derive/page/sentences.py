@@ -19,7 +19,7 @@ def inline(latex: str) -> Markup:
 
 def display(latex: str) -> Markup:
     """A formula on a line of its own."""
-    return element("div", formula(latex, display=True), class_="display scrolls", tabindex="0", role="math")
+    return element("div", formula(latex, display=True), class_="display scrolls")
 
 
 def paragraph(*parts: Any, note: bool = False) -> Markup:
