@@ -232,6 +232,9 @@ def test_a_step_that_is_not_verified_is_named_in_red() -> None:
     said = " ".join("".join(tree.text).split())
     assert re.search(r"NOT VERIFIED: (?:\w+, )*bent", said)
     assert "bent is NOT verified" in said
+    # The line that rests on the wrong step is red too, though its own step is right.
+    assert "da, through bent, is NOT verified" in said
+    assert len(re.findall(r'class="card bad"', text)) == 2
 
 
 def test_a_gradient_that_disagrees_as_a_whole_is_said_to(derivation: Derivation) -> None:

@@ -282,8 +282,9 @@ def chain_rule(derivation: Derivation, names: Names) -> Markup:
         ),
         paragraph(
             "So one goes through the list backwards, once, and at its end the adjoints of the arguments are there: "
-            "they are the gradient. Under each adjoint stands how it was verified: the step was computed again, by "
-            "itself, with numbers changed a little, and the change of its result held against the formula."
+            "they are the gradient. Under each adjoint stands how its line was verified: the step through which it "
+            "comes was computed again, by itself, with numbers changed a little, and the change of its result was held "
+            "against the formula."
         ),
         *shown,
     )

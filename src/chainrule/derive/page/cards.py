@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from chainrule.derive.derivation import Adjoint, Derivation, Input, Item, Verdict
-from chainrule.derive.page.formula import entries_of, latex_of
+from chainrule.derive.page.formula import entries_of, latex_of, text_of
 from chainrule.derive.page.markup import Markup, element, joined
 from chainrule.derive.page.names import Names, shape_of
 from chainrule.derive.page.pictures import number, picture, summary
 from chainrule.derive.page.sentences import added, defining, display, inline, listed, paragraph
 from chainrule.derive.prose import loop_sentences
+from chainrule.derive.witness import combined
 
 __all__ = ["cards", "input_card", "verdict_line"]
 
@@ -37,7 +38,7 @@ def cards(item: Item, names: Names) -> list[Markup]:
 
 def _card(item: Item, names: Names) -> Markup:
     key = names.key(item)
-    bad = item.verdict.ok is False
+    bad = item.verdict.ok is False or _is_wrong(item.adjoint)
     head = element(
         "header",
         element("span", item.label, class_="no"),
@@ -55,7 +56,7 @@ def _card(item: Item, names: Names) -> Markup:
         body.append(paragraph(f"The convention: {item.convention}.", note=True))
     if item.kind == "loop":
         body += map(paragraph, loop_sentences(item))
-    body.append(verdict_line(item.verdict, item.name))
+    body += _verdicts(item.adjoint, names, item)
     body.append(_pictures(item.name, item.value, item.adjoint.value if item.adjoint else None))
     return element("article", head, *body, class_="card bad" if bad else "card", id=f"card-{key}", aria_label=item.name)
 
@@ -69,7 +70,7 @@ def input_card(one: Input, names: Names) -> Markup:
     body: list[Any] = []
     if one.adjoint is not None:
         body += _adjoint(one.adjoint, one.name, names)
-        body.append(verdict_line(one.adjoint.verdict, one.name))
+        body += _verdicts(one.adjoint, names)
         body.append(_largest(one, one.adjoint, names.derivation))
     else:
         readers = [names.link(names_label) for names_label in _labels(one, names)]
@@ -79,7 +80,7 @@ def input_card(one: Input, names: Names) -> Markup:
         element("h3", inline(latex_of(one.leaf))),
         element("span", shape_of(one.shape), " · argument" if one.adjoint else " · held fixed", class_="where"),
     )
-    bad = one.adjoint is not None and one.adjoint.verdict.ok is False
+    bad = _is_wrong(one.adjoint)
     return element(
         "article",
         head,
@@ -233,6 +234,29 @@ def _notes_of(term: Any, name: str, names: Names) -> list[Markup]:
 
 def _note(text: str) -> Markup:
     return paragraph(text, note=True)
+
+
+def _line_verdict(adjoint: Adjoint) -> Verdict:
+    """What the numbers say of the line by which the adjoint is told: of each of its terms, and of their sum."""
+    return combined([*(term.verdict for term in adjoint.contributions), adjoint.verdict])
+
+
+def _is_wrong(adjoint: Adjoint | None) -> bool:
+    return adjoint is not None and _line_verdict(adjoint).ok is False
+
+
+def _verdicts(adjoint: Adjoint | None, names: Names, item: Item | None = None) -> list[Markup]:
+    """How the line of a card was verified, and the step itself where the numbers do not speak for it."""
+    made = []
+    if adjoint is not None and adjoint.contributions:
+        wrong = [term.consumer for term in adjoint.contributions if term.verdict.ok is False]
+        through = ", ".join(names.items[label].name if label in names.items else label for label in wrong)
+        made.append(
+            verdict_line(_line_verdict(adjoint), text_of(adjoint.leaf) + (f", through {through}," if wrong else ""))
+        )
+    if item is not None and (item.verdict.ok is not True or not made):
+        made.append(verdict_line(item.verdict, item.name))
+    return made
 
 
 def verdict_line(verdict: Verdict, name: str) -> Markup:
