@@ -403,10 +403,22 @@ def test_exit_codes_of_the_command_line(run: Run, argv: list[str], code: int) ->
 
 def test_help_shows_every_command_and_examples(run: Run) -> None:
     out = plain(run("--help"))
-    for words in ("grad", "trace", "check", "tour", "--version", "examples:", "point.npz", "x=1.5"):
+    for words in ("grad", "trace", "check", "bench", "tour", "--version", "examples:", "point.npz", "x=1.5"):
         assert words in out
     for name in ("grad", "trace", "check"):
         assert "POINT" in plain(run(name, "--help"))
+
+
+def test_bench_prints_a_row_for_everybody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainrule.bench._ROUNDS", 1)
+    monkeypatch.setattr("chainrule.bench._ROUND", 1e-4)
+    out = plain(run("bench", "model.py:loss", "--at", "[0.5, -1.0, 2.0]"))
+    for words in ("function", "gradient", "ratio", "first call", "numpy", "chainrule uncompiled", "jax", "torch"):
+        assert words in out
+    rows = json.loads(plain(run("bench", "model.py:loss", "--at", "[0.5, -1.0, 2.0]", "--json")))["rows"]
+    (own,) = [row for row in rows if row["who"] == "chainrule"]
+    assert own["ratio"] == own["gradient"] / own["function"]
+    assert run("bench", "model.py:missing", "--at", "1.0").code == 3
 
 
 def test_the_version_is_the_packages(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The command ``chainrule``: grad, trace, check and tour. Reads the command line, calls the operators, prints.
+"""The command ``chainrule``: grad, trace, check, bench and tour. Reads the command line, calls the operators, prints.
 
 Exit codes: 0 fine; 2 a wrong command line; 3 a mistake in what it was pointed at (no such file or function, arrays that
 do not fit, a function that raises, an error of chainrule's), said on standard error without a traceback of ours; 4 a
@@ -39,6 +39,7 @@ examples:
   chainrule grad model.py:loss --at "[1.0, 2.0]" --out gradient.npz
   chainrule trace model.py:loss --at x=1.5 --at y=2.5 --grad
   chainrule check model.py:loss --at point.npz
+  chainrule bench model.py:loss --at point.npz
   chainrule tour --out tour
 
 the point, --at (repeat it for several arguments):
@@ -123,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--html", metavar="FILE", help="write the report as a page")
     check.add_argument("--json", action="store_true", help="the whole report as JSON")
 
+    bench = command(
+        "bench", "seconds a call of a function and of its gradient, compiled, and with JAX and PyTorch",
+        " Figures are the least of many rounds, everybody in turns.",
+    )  # fmt: skip
+    _about_function(bench)
+    bench.add_argument("--json", action="store_true", help="the figures as JSON, in seconds")
+
     tour = command("tour", "a guided tour on real data, with files to look at")
     tour.add_argument("--out", metavar="FOLDER", default="chainrule-tour", help="for the files (default: %(default)s)")
     return parser
@@ -146,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
-    run = {"grad": _grad, "trace": _trace, "check": _check, "tour": _tour}[options.command]
+    run = {"grad": _grad, "trace": _trace, "check": _check, "bench": _bench, "tour": _tour}[options.command]
     try:
         code = run(options)
         sys.stdout.flush()
@@ -743,6 +751,19 @@ def _check(options: argparse.Namespace) -> int:
     if options.html:
         _write(Path(options.html), report.html)
     return {"PASS": OK, "PASS*": OK, "INCONCLUSIVE": USAGE}.get(report.verdict, FAILED)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from chainrule.bench import bench, table
+
+    with _quiet(options):
+        call = _call(options)
+        rows = bench(call.function, call.args, call.kwargs, call.argnums)
+    if options.json:
+        _print_json({"function": options.function, "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]})
+    else:
+        sys.stdout.write(f"{table(rows)}\n")
+    return OK
 
 
 def _tour(options: argparse.Namespace) -> int:

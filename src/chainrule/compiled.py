@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -315,11 +316,66 @@ class Compiled(Operator):
 
     # -- what was made
 
+    def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialisation, list[Any]]:
+        """The compiled form for these arguments, made where there is none, and its inputs."""
+        call = _Call(self.__wrapped__, args, kwargs)
+        base = (call.tree, call.kinds)
+        for _ in range(2):
+            frozen = self._frozen.get(base, frozenset())
+            key = call.key(frozen)
+            inputs = [_plain(call.leaves[place]) for place in call.moving(frozen)]
+            for known, one in list(self._held):
+                if known == key and one.answer(inputs) not in (MISSED, REFUSED):
+                    return one, inputs
+            self._unknown(call, args, kwargs)
+        raise CompileError(
+            f"{name_of(self.__wrapped__)} is not compiled: it changes what it reads, or draws random numbers",
+            cure="pass what changes as an argument and return what is new",
+        )
+
+    def _compiled(self, *args: Any, **kwargs: Any) -> Any:
+        made = self._form(args, kwargs)[0].compiled
+        if made is None:
+            from chainrule.native import call
+
+            raise CompileError(f"there is no machine code here: {call.refusal() or 'llvmlite is not installed'}")
+        return made
+
+    def llvm(self, *args: Any, **kwargs: Any) -> str:
+        """The LLVM IR for these arguments, before LLVM's own passes.
+
+        Without arguments that of the form that was made last.
+        """
+        text: str = (self._compiled(*args, **kwargs) if args or kwargs else self._last()).llvm()
+        return text
+
+    def assembly(self, *args: Any, **kwargs: Any) -> str:
+        """The machine code for these arguments, in the processor's assembly language; without arguments as ``llvm``."""
+        text: str = (self._compiled(*args, **kwargs) if args or kwargs else self._last()).assembly()
+        return text
+
+    def _last(self) -> Any:
+        for _, one in self._held:
+            if one.compiled is not None:
+                return one.compiled
+        raise CompileError(f"{name_of(self.__wrapped__)} was not compiled yet", cure="call it, or give arguments")
+
+    def explain_cost(self, *args: Any, **kwargs: Any) -> Any:
+        """A table of what a call with these arguments does, loop by loop, to be printed.
+
+        Operations (a call of the maths library counts as 20), bytes moved, whether arithmetic or memory is what the
+        loop waits for, its estimated share, and the measured time of the whole call.
+        """
+        from chainrule.native.costs import table_of
+
+        made = self._compiled(*args, **kwargs)
+        return table_of(made.program.name, made.code, _measured(lambda: self(*args, **kwargs)))
+
     def into(self, out: Any) -> Callable[..., Any]:
         """A function that writes the result into ``out`` (an array, or the container of arrays of the result).
 
-        Each array must have the dtype and the shape of what it receives, be C-contiguous and writeable. It may be one
-        of the arguments. The function gives back ``out``.
+        Each array must have the dtype and the shape of what it receives, and be writeable. It may be one of the
+        arguments. The function gives back ``out``. Raises ArgumentError where ``out`` does not fit.
 
         >>> import numpy as np
         >>> out = np.empty(2)
@@ -334,6 +390,18 @@ class Compiled(Operator):
                 raise ArgumentError("into takes arrays that can be written to", cure="out = np.empty_like(result)")
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            here = _Call(self.__wrapped__, args, kwargs)
+            frozen = self._frozen.get((here.tree, here.kinds), frozenset())
+            inputs = [_plain(here.leaves[place]) for place in here.moving(frozen)]
+            key = here.key(frozen)
+            shared = any(
+                isinstance(one, np.ndarray) and np.may_share_memory(one, to) for one in inputs for to in targets
+            )
+            if not shared and not self._verify:
+                for known, one in list(self._held):
+                    write = one.writer(targets, tree) if known == key else None
+                    if write is not None and write(*inputs) is not MISSED:
+                        return out
             results, made = flatten(self(*args, **kwargs))
             if made != tree:
                 raise ArgumentError(f"the result has the structure {made!r}, out has {tree!r}")
@@ -349,6 +417,21 @@ class Compiled(Operator):
             return out
 
         return call
+
+
+def _measured(call: Callable[[], Any]) -> float:
+    """Seconds a call: the least of several rounds, as the other work of a machine only adds."""
+    best = float("inf")
+    times, ends = 1, time.perf_counter() + 0.3
+    while time.perf_counter() < ends:
+        start = time.perf_counter()
+        for _ in range(times):
+            call()
+        spent = time.perf_counter() - start
+        best = min(best, spent / times)
+        if spent < 0.01:
+            times *= 2
+    return best
 
 
 def _again(function: Callable[..., Any], verify: bool) -> Compiled:

@@ -95,6 +95,7 @@ class Specialisation:
         self._asking: Program | None = None
         self.compiled: Any = None
         self.machine: Any = None
+        self._writer: tuple[Any, Callable[..., Any]] | None = None
         self.kinds = result_kinds(self.core, lambda: self.core.run(inputs, self.captured))
         self.leaf: Callable[..., Any] = self._interpret
         self.direct: Callable[..., Any] | None = None
@@ -205,31 +206,14 @@ class Specialisation:
         """Make the functions of CPython's that check the conditions and run the machine code."""
         from chainrule.native import call
 
-        code, compiled = self.machine, self.compiled
         results = iter(self._result_records())
         records = [
             call.Fixed(self.literals[place]) if place in self.literals else next(results)
             for place in range(len(self.program.outputs))
         ]
-        hashed, asked = [], []
-        for array, digest in self.watched:
-            if array.flags.c_contiguous and not array.dtype.hasobject:
-                hashed.append((array, call.content_hash(code.hash, array)))
-                # Between the digest and this hash the contents may have changed.
-                if contents(array) != digest:
-                    hashed[-1] = (array, hashed[-1][1] ^ 1)
-            else:
-                asked.append(call.Place("question", _Question(array, digest)))
-        places = [*map(_native_place, self.places), *asked]
-        work = self.core.cost()
-        releases = call.is_long(work) and not compiled.callbacks
-        made = {
-            "kernel": compiled.address, "arena_bytes": call.arena_of(compiled),
-            "captures": [*self.captured, *[array for array, _ in hashed]], "results": records,
-            "raise_": call.raise_from_callback, "places": places, "hashed": hashed, "releases": releases,
-            "context": compiled.context(),
-            "keep": (compiled, code, self.places),
-        }  # fmt: skip
+        made = {"results": records, **self._checks()}
+        self._writer = None
+        code = self.machine
         name = self.program.name
         moving = [one for one in self.arguments if not isinstance(one, call.Fixed)]
         self.leaf, _ = call.function(
@@ -243,6 +227,64 @@ class Specialisation:
         self.direct, self.ask = call.function(
             code.entry, name=name, arguments=self.arguments, assemble=assemble, following=self.fall_back, **made
         )
+
+    def _checks(self) -> dict[str, Any]:
+        """What every function of this form is given: the kernel and the conditions."""
+        from chainrule.native import call
+
+        code, compiled = self.machine, self.compiled
+        hashed, asked = [], []
+        for array, digest in self.watched:
+            if array.flags.c_contiguous and not array.dtype.hasobject:
+                hashed.append((array, call.content_hash(code.hash, array)))
+                # Between the digest and this hash the contents may have changed.
+                if contents(array) != digest:
+                    hashed[-1] = (array, hashed[-1][1] ^ 1)
+            else:
+                asked.append(call.Place("question", _Question(array, digest)))
+        places = [*map(_native_place, self.places), *asked]
+        work = self.core.cost()
+        releases = call.is_long(work) and not compiled.callbacks
+        return {
+            "kernel": compiled.address, "arena_bytes": call.arena_of(compiled),
+            "captures": [*self.captured, *[array for array, _ in hashed]],
+            "raise_": call.raise_from_callback, "places": places, "hashed": hashed, "releases": releases,
+            "context": compiled.context(),
+            "keep": (compiled, code, self.places),
+        }  # fmt: skip
+
+    def writer(self, targets: Sequence[Any], tree: Structure) -> Callable[..., Any] | None:
+        """Like ``leaf``, but the results are written into these arrays; None where they do not fit."""
+        from chainrule.native import call
+
+        key = tuple(map(id, targets))
+        if self.machine is None or self.out_tree != tree or self.literals:
+            return None
+        if self._writer is None or self._writer[0] != key:
+            memories = [*targets, *self.captured]
+            if any(
+                np.may_share_memory(one, other) for place, one in enumerate(targets) for other in memories[place + 1 :]
+            ):
+                return None
+            for target, one in zip(targets, self.core.outputs, strict=True):
+                kind = self.core.type_of(one)
+                flags = target.flags
+                if (
+                    target.dtype is not kind.dtype
+                    or target.shape != kind.shape
+                    or not (flags.c_contiguous and flags.aligned)
+                ):
+                    return None
+            checks = self._checks()
+            # What is written to is checked at each call as what is read is, in case it was resized.
+            checks["captures"] = [*checks["captures"], *targets]
+            moving = [one for one in self.arguments if not isinstance(one, call.Fixed)]
+            made, _ = call.function(
+                self.machine.entry, name=self.program.name, arguments=moving, assemble=True, following=_missed,
+                results=[call.Given(one) for one in targets], **checks,
+            )  # fmt: skip
+            self._writer = (key, made)
+        return self._writer[1]
 
     def _withdrawn(self, *inputs: Any) -> Any:
         return self._interpreted(inputs)

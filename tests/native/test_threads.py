@@ -22,7 +22,7 @@ if call.refusal() is not None:
 def square():
     """A task ``(frame, piece)``: it adds piece ** 2 to the word of that number in the frame."""
     from chainrule.native import llvm
-    from chainrule.native.link import link
+    from chainrule.native.linking import link
 
     to = Words("define void @task(i64 %frame, i64 %piece) {")
     to.put("%frame", "%piece", to.op("add", to.word("%frame", "%piece"), to.op("mul", "%piece", "%piece")))

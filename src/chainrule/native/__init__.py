@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.errors import ProgramError
 from chainrule.native import cache
-from chainrule.native.link import link
+from chainrule.native.linking import link
 from chainrule.program import ArrayType, Literal, Program, array_type
 
 # The compiler's own parts are loaded where there is something to compile: with a warm cache there is not.

@@ -22,7 +22,7 @@ import numpy as np
 from chainrule.errors import ProgramError
 from chainrule.native import cache, glue
 from chainrule.native.glue import Api, Argument, Hashed, Record, Result, Slot
-from chainrule.native.link import link
+from chainrule.native.linking import link
 from chainrule.program import ProgramCost
 
 __all__ = [

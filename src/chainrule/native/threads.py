@@ -24,7 +24,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError
 from chainrule.native import cache
-from chainrule.native.link import link
+from chainrule.native.linking import link
 from chainrule.native.words import Words
 
 __all__ = ["context", "count", "threads"]
