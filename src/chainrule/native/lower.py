@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.native.arena import planned
 from chainrule.native.forms import CALLS, FORMS, Scribe
 from chainrule.native.gathers import MOST_WORK, SMALL, Gathers
-from chainrule.native.layouts import Shaped, code_of
+from chainrule.native.layouts import Shaped, code_of, size_of
 from chainrule.native.loops import KINDS, Affine, Buffer, Callback, Code, Guard, Value, kind_of
 from chainrule.native.nodes import (
     Memory,
@@ -30,6 +30,8 @@ from chainrule.rule import Control, Elementwise, Gather, Index
 
 __all__ = ["Lowering", "lower"]
 
+#: A reduction along an axis of at most so many places is written out.
+FEW_TERMS = 4
 #: How many values there may be outside of loops.
 MOST_SCALARS = 4000
 
@@ -328,7 +330,21 @@ class Lowering(Product, Gathers, Repeats, Scans):
                     total = given[place] if total is None else scribe.value(op, node.kind, total, given[place])
                 values[index] = total
             return self.plan.scalars(values, node.kind, before)
+        terms = node.size // max(size_of(shape), 1)
+        if 1 < terms <= FEW_TERMS and size_of(shape) >= 8 and len(axes) == 1 and op in FORMS:
+            return self.by_places(node, op, axes[0], shape)
         return self.plan.reduced(node, op, axes, shape)
+
+    def by_places(self, node: Node, op: str, axis: int, shape: tuple[int, ...]) -> Node:
+        """A reduction along a short axis: its places one after the other."""
+        total: Node | None = None
+        for place in range(node.shape[axis]):
+            key = (*(slice(None),) * axis, place, ...)
+            one = self.viewed(node, shape, lambda layout, key=key: layout[key])
+            assert one is not None
+            total = one if total is None else self.pointwise(op, node.kind, (total, one))
+        assert total is not None
+        return total
 
     # -- by name
 

@@ -329,7 +329,7 @@ class _Box:
         for place in reversed(range(depth)):
             inner = place == depth - 1
             vector = inner and _may_be_vector(made)
-            loop = Loop(axes[place], made, vector=vector, unroll=_unroll(made) if vector else 1)
+            loop = Loop(axes[place], made, vector=vector, unroll=_unroll(made, axes[place].extent) if vector else 1)
             made = [*bodies[place], loop, *ends[place]]
         return made
 
@@ -350,8 +350,8 @@ def _may_be_vector(body: list[Item]) -> bool:
     return True
 
 
-def _unroll(body: list[Item]) -> int:
+def _unroll(body: list[Item], extent: int) -> int:
     """How many vectors at a time: a short sum waits for its additions otherwise."""
-    if any(isinstance(item, Update) for item in body):
-        return 4 if len(body) <= 8 else 2 if len(body) <= 24 else 1
-    return 1
+    if not any(isinstance(item, Update) for item in body) or extent < 32:
+        return 1
+    return 4 if len(body) <= 8 and extent >= 64 else 2 if len(body) <= 24 else 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from chainrule.native.forms import Scribe
+from chainrule.native.forms import CALLS, Scribe
 from chainrule.native.loops import Affine, Buffer, Item, Store, Value
 from chainrule.native.nests import Nest, Root, canonical, loops_of
 from chainrule.native.nodes import Memory, NeedsMemory, Node, Number, Pieces, Pointwise, Scalars, View, children
@@ -201,42 +201,48 @@ class Schedule:
 
     def share(self) -> None:
         """Give memory to arrays that are dear and would be computed more than once."""
-        first: dict[Node, tuple[Nest, set[Any]]] = {}
+        first: dict[Node, _Visits] = {}
         for task in list(self.tasks):
             if not isinstance(task, Nest):
                 continue
             for root in list(task.roots):
-                self._visit(root.node, (), task, first)
+                if root.scatter is None:
+                    self._visit(root, task, first)
 
-    def _visit(self, root: Node, path: tuple[Any, ...], nest: Nest, first: dict[Node, tuple[Nest, set[Any]]]) -> None:
-        stack: list[tuple[Node, tuple[Any, ...]]] = [(root, path)]
+    def _visit(self, root: Root, nest: Nest, first: dict[Node, _Visits]) -> None:
+        count = 1
+        for extent in nest.domain:
+            count *= extent
+        stack: list[tuple[Node, tuple[Any, ...], int]] = [(root.node, (), count)]
         seen: set[tuple[int, tuple[Any, ...]]] = set()
         while stack:
-            node, path = stack.pop()
+            node, path, count = stack.pop()
             if isinstance(node, Memory | Number | Scalars) or node.memory is not None:
                 continue
             if (id(node), path) in seen:
                 continue
             seen.add((id(node), path))
-            dear = isinstance(node, Pointwise) and (node.calls > 0 or node.work >= 24)
-            if dear:
+            if isinstance(node, Pointwise):
                 known = first.get(node)
                 if known is None:
-                    known = first[node] = (nest, {path})
-                    if path and path[-1][0] == "b" and repeats(nest, node):
-                        self._separately(node, nest)
-                        continue
+                    known = first[node] = _Visits(nest, {path}, count)
+                    again = count / max(node.size, 1)
+                elif known.home is nest and path in known.paths:
+                    again = 0.0
                 else:
-                    home, paths = known
-                    if home is not nest:
-                        if paths != {()} or not self._at_home(node, home):
-                            self._separately(node, home)
-                        continue
-                    paths.add(path)
-                    if len(paths) > 1:
-                        self._separately(node, home)
-                        continue
-            stack += [(one, step) for one, step in stepped(node, path)]
+                    known.count += count
+                    again = known.count / max(node.size, 1)
+                if again > 1.25 and is_dear(node, again - 1.0):
+                    alone = known.home is not nest and known.paths == {()}
+                    if not alone or not self._at_home(node, known.home):
+                        self._separately(node, known.home)
+                    continue
+                if path and path[-1][0] == "b" and is_wasted(nest, node) and is_dear(node, 4.0):
+                    self._separately(node, known.home)
+                    continue
+                if known.home is nest:
+                    known.paths.add(path)
+            stack += stepped(node, path, count)
 
     def _at_home(self, node: Node, home: Nest) -> bool:
         """Store the array in the nest that computes it first."""
@@ -345,23 +351,62 @@ def needed_by(node: Node) -> dict[Any, bool]:
     return found
 
 
-def repeats(nest: Nest, node: Node) -> bool:
-    """Whether a nest would compute each element of an array many times over, in its inner loops."""
+@dataclass(eq=False, slots=True)
+class _Visits:
+    """How a nest, the first that needs an array, comes to its elements, and how many are computed in all nests."""
+
+    home: Nest
+    paths: set[Any]
+    count: float
+
+
+def is_dear(node: Node, times: float) -> bool:
+    """Whether computing an array so many times more costs more than to keep it in memory."""
+    work = calls = 0
+    seen: set[int] = set()
+    stack = [node]
+    while stack and work < 64:
+        one = stack.pop()
+        if id(one) in seen or one.memory is not None:
+            continue
+        seen.add(id(one))
+        if isinstance(one, Pointwise):
+            work += DEAR.get(one.form, 1)
+            calls += CALLS.get(one.form, 0)
+        stack += [child for child, _ in children(one)]
+    return calls > 0 or work * times > 16
+
+
+def is_wasted(nest: Nest, node: Node) -> bool:
+    """Whether a nest would compute an array one by one, outside of an innermost loop too short for vectors."""
     shape = canonical(node.shape)
-    return nest.domain[: len(shape)] != shape
+    return len(shape) < len(nest.domain) and node.size >= 64 and nest.domain[-1] < 8 and nest.domain[:-1] == shape
 
 
-def stepped(node: Node, path: tuple[Any, ...]) -> Sequence[tuple[Node, tuple[Any, ...]]]:
-    """What an array is computed of, each with the way on which its index came about."""
+#: Operations that take as long as several others.
+DEAR = {"divide": 4, "sqrt": 5, "reciprocal": 4}
+
+
+def stepped(node: Node, path: tuple[Any, ...], count: int) -> list[tuple[Node, tuple[Any, ...], int]]:
+    """What an array is computed of, each with the way on which its index came about, and how often."""
     if isinstance(node, Pointwise):
-        return [
-            (one, path if one.shape == node.shape or one.size == 1 else (*path, ("b", one.shape))) for one in node.args
-        ]
+        made = []
+        for one in node.args:
+            if one.shape == node.shape:
+                made.append((one, path, count))
+            else:
+                shape = canonical(one.shape)
+                outside = canonical(node.shape)[: len(shape)] == shape
+                made.append((one, (*path, ("b", one.shape)), min(count, one.size) if outside else count))
+        return made
     if isinstance(node, View):
-        return [(node.source, (*path, ("v", node.offset, node.strides)))]
+        return [(node.source, (*path, ("v", node.offset, node.strides)), count)]
     if isinstance(node, Pieces):
         box = node.part.box
         place = ("p", box.lows, box.highs, box.axes) if box is not None else ("p", id(node))
-        inner = [(node.part.node, (*path, place))]
-        return [*inner, (node.base, path)] if node.base is not None else inner
-    return [(one, (*path, ("t", id(node)))) for one, _ in children(node)]
+        size = 1
+        for extent in node.part.shape:
+            size *= extent
+        inner = [(node.part.node, (*path, place), count * size // max(node.size, 1))]
+        return [*inner, (node.base, path, count)] if node.base is not None else inner
+    return [(one, (*path, ("t", id(node))), count) for one, _ in children(node)]
