@@ -206,8 +206,7 @@ class Schedule:
             if not isinstance(task, Nest):
                 continue
             for root in list(task.roots):
-                if root.scatter is None:
-                    self._visit(root, task, first)
+                self._visit(root, task, first)
 
     def _visit(self, root: Root, nest: Nest, first: dict[Node, _Visits]) -> None:
         count = 1
@@ -217,11 +216,16 @@ class Schedule:
         seen: set[tuple[int, tuple[Any, ...]]] = set()
         while stack:
             node, path, count = stack.pop()
-            if isinstance(node, Memory | Number | Scalars) or node.memory is not None:
+            if isinstance(node, Memory | Number | Scalars):
                 continue
             if (id(node), path) in seen:
                 continue
             seen.add((id(node), path))
+            if node is root.node and not path and not root.op:
+                stack += stepped(node, path, count)
+                continue
+            if node.memory is not None:
+                continue
             if isinstance(node, Pointwise):
                 known = first.get(node)
                 if known is None:
