@@ -26,7 +26,7 @@ from chainrule.native.loops import (
     Value,
     items_within,
 )
-from chainrule.native.mathlib import Machine
+from chainrule.native.mathlib import SCALAR, SPECIAL, Machine
 from chainrule.native.operations import OPERATIONS, memory_type, neutral, number, type_of
 
 __all__ = ["CALLED_BACK", "WITHDRAWN", "called_functions", "module_text"]
@@ -319,22 +319,23 @@ class Emitter:
         operands = [self.operand(one) for one in value.args]
         of, kinds = self.type(kind), [self.type(one.kind) for one in value.args]
         vector = self.machine.vector_function(value.attr, kind, width) if width > 1 else None
+        function = vector or self.machine.scalar_function(value.attr, kind)
+        # Functions of SciPy's Cython take a number more, which they do not look at.
+        more = ["i32"] if function.startswith(SPECIAL) else []
         if width == 1 or vector is not None:
-            function = vector or self.machine.scalar_function(value.attr, kind)
-            self.declare(function, of, kinds, "nounwind willreturn memory(none)")
-            given = ", ".join(f"{one} {operand}" for one, operand in zip(kinds, operands, strict=True))
-            return self.line(f"call {of} @{function}({given})")
-        function = self.machine.scalar_function(value.attr, kind)
+            self.declare(function, of, [*kinds, *more], "nounwind willreturn memory(none)")
+            parts = [f"{one} {operand}" for one, operand in zip(kinds, operands, strict=True)]
+            return self.line(f"call {of} @{function}({', '.join([*parts, *[f'{one} 0' for one in more]])})")
         scalars = [type_of(one.kind) for one in value.args]
-        self.declare(function, type_of(kind), scalars, "nounwind willreturn memory(none)")
+        self.declare(function, type_of(kind), [*scalars, *more], "nounwind willreturn memory(none)")
         made = "poison"
         for lane in range(width):
             parts = [
                 f"{scalar} " + self.line(f"extractelement {one} {operand}, i64 {lane}")
                 for scalar, one, operand in zip(scalars, kinds, operands, strict=True)
-            ]
-            one = self.line(f"call {type_of(kind)} @{function}({', '.join(parts)})")
-            made = self.line(f"insertelement {of} {made}, {type_of(kind)} {one}, i64 {lane}")
+            ] + [f"{one} 0" for one in more]
+            result = self.line(f"call {type_of(kind)} @{function}({', '.join(parts)})")
+            made = self.line(f"insertelement {of} {made}, {type_of(kind)} {result}, i64 {lane}")
         return made
 
     # -- reductions
@@ -623,5 +624,11 @@ def constant_text(buffer: Buffer) -> str:
 
 
 def called_functions(code: Code) -> set[str]:
-    """The functions of BLAS and LAPACK that the code calls."""
-    return {item.function for item in items_within(code.body) if isinstance(item, LibraryCall)}
+    """The functions of BLAS, LAPACK and scipy.special that the code calls."""
+    found = set()
+    for item in items_within(code.body):
+        if isinstance(item, LibraryCall):
+            found.add(item.function)
+        elif isinstance(item, Value) and item.op == "call" and item.attr not in SCALAR:
+            found.add(SPECIAL + item.attr)
+    return found

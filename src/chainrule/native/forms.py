@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.native.loops import Value
+from chainrule.native.mathlib import special_arguments
 
-__all__ = ["CALLS", "FORMS", "Scribe"]
+__all__ = ["CALLS", "FORMS", "Scribe", "known"]
 
 #: Forms by their names: ``(scribe, kind, *arguments) -> value``.
 FORMS: dict[str, Callable[..., Value]] = {}
@@ -408,3 +409,30 @@ def _zero_times(call: str) -> Callable[..., Value]:
 
 FORMS["xlogy"], CALLS["xlogy"] = _zero_times("log"), 1
 FORMS["xlog1py"], CALLS["xlog1py"] = _zero_times("log1p"), 1
+
+
+@form("ndtr", 1)
+def _(s: Scribe, kind: str, x: Value) -> Value:
+    if kind[0] != "f":
+        raise NotImplementedError(kind)
+    half = s.constant(0.5, kind)
+    inner = s.value("multiply", kind, x, s.constant(-math.sqrt(0.5), kind))
+    return s.value("multiply", kind, half, s.value("call", kind, inner, attr="erfc"))
+
+
+def known(name: str) -> bool:
+    """Whether there is a form of this name; those of ``scipy.special`` are made when they are first met."""
+    if name not in FORMS:
+        count = special_arguments(name)
+        if count:
+            form(name, 4)(_special(name, count))
+    return name in FORMS
+
+
+def _special(name: str, count: int) -> Callable[..., Value]:
+    def write(s: Scribe, kind: str, *args: Value) -> Value:
+        if kind[0] != "f" or len(args) != count or any(one.kind[0] != "f" for one in args):
+            raise NotImplementedError(name)
+        return s.cast(s.value("call", "f8", *[s.cast(one, "f8") for one in args], attr=name), kind)
+
+    return write

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.native.arena import planned
-from chainrule.native.forms import CALLS, FORMS, Scribe
+from chainrule.native.forms import CALLS, FORMS, Scribe, known
 from chainrule.native.gathers import MOST_WORK, SMALL, Gathers
 from chainrule.native.layouts import Shaped, code_of, size_of
 from chainrule.native.loops import KINDS, Affine, Buffer, Callback, Code, Guard, Value, kind_of
@@ -200,7 +200,7 @@ class Lowering(Product, Gathers, Repeats, Scans):
     def elementwise(self, step: Step, program: Program) -> Node | None:
         rule = step.rule
         assert isinstance(rule, Elementwise)
-        if rule.native not in FORMS:
+        if not known(rule.native):
             return None
         out = program.types[step.outputs[0]]
         kind = kind_of(out.dtype)

@@ -12,7 +12,7 @@ from typing import Any
 
 from chainrule.native.loops import Loop, Store, Update, Value
 
-__all__ = ["Machine", "library_address"]
+__all__ = ["SPECIAL", "Machine", "library_address", "special_arguments"]
 
 #: Functions of the C library by the names that values call them by.
 SCALAR = {
@@ -45,13 +45,20 @@ class Machine:
         return max(1, self.vector_bytes // max(widest, 4))
 
     def scalar_function(self, name: str, kind: str) -> str:
-        """The symbol of a function of the C library."""
+        """The symbol of a function of the C library, or of SciPy."""
+        if name not in SCALAR:
+            return SPECIAL + name
         return SCALAR[name] + ("f" if kind == "f4" else "")
 
     def vector_function(self, name: str, kind: str, width: int) -> str | None:
         """The symbol of a function of glibc's vector library, or None."""
         letter = {64: "e", 32: "d", 16: "b"}.get(int(kind[1:]) * width)
-        if letter is None or self.vector_library is None or int(kind[1:]) * width > self.vector_bytes:
+        if (
+            letter is None
+            or name not in SCALAR
+            or self.vector_library is None
+            or int(kind[1:]) * width > self.vector_bytes
+        ):
             return None
         arguments = "vv" if name in {"power", "hypot", "arctan2"} else "v"
         symbol = f"_ZGV{letter}N{width}{arguments}_{SCALAR[name]}" + ("f" if kind == "f4" else "")
@@ -61,8 +68,44 @@ class Machine:
         return symbol if found else None
 
 
+SPECIAL = "chainrule_special_"
+
+
+@functools.cache
+def special_arguments(name: str) -> int:
+    """How many doubles the function of this name of ``scipy.special`` takes, to give one; 0 where there is none."""
+    found = _special(name)
+    return 0 if found is None else _signature(found).count("double") - 1
+
+
+def _special(name: str) -> Any:
+    table = importlib.import_module("scipy.special.cython_special").__pyx_capi__
+    for key in (name, f"__pyx_fuse_0{name}", f"__pyx_fuse_1{name}"):
+        if key in table:
+            kinds = _signature(table[key]).replace("(", ",").replace(")", "").split(",")
+            result, *arguments, last = [kind.strip() for kind in kinds]
+            if last.startswith("int ") and {result, *arguments} == {"double"}:
+                return table[key]
+    return None
+
+
+def _signature(capsule: Any) -> str:
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    name: bytes = api.PyCapsule_GetName(capsule)
+    return name.decode()
+
+
 def library_address(symbol: str) -> int:
-    """The address of a function of BLAS or LAPACK by its symbol: ``chainrule_dgemm`` is SciPy's ``dgemm``."""
+    """The address of a function of SciPy by its symbol: ``chainrule_dgemm`` is its ``dgemm``.
+
+    Raises KeyError where there is none.
+    """
+    if symbol.startswith(SPECIAL):
+        found = _special(symbol.removeprefix(SPECIAL))
+        if found is None:
+            raise KeyError(symbol)
+        return _pointer(found)
     name = symbol.removeprefix("chainrule_")
     for home in ("scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"):
         table = importlib.import_module(home).__pyx_capi__
