@@ -72,6 +72,8 @@ class Emitter:
         self.width = 1
         self.places: dict[Accumulator, list[tuple[str, int]]] = {}
         self.widths: dict[Accumulator, tuple[int, int]] = {}
+        self.partials: dict[Accumulator, tuple[str, int]] = {}
+        self.functions: list[str] = []
 
     # -- text
 
@@ -367,6 +369,9 @@ class Emitter:
 
     def end(self, into: Accumulator) -> None:
         """Lanes are combined in halves: lane k with lane k + width / 2, and so on."""
+        if into in self.partials:
+            self.gathered_sum(into)
+            return
         places = self.places[into]
         width, kind = places[0][1], into.kind
         of = type_of(kind)
@@ -421,16 +426,18 @@ class Emitter:
             for carry in loop.carries:
                 self.values[carry.result] = self.operand(carry.first)
             return
-        if loop.vector:
+        if loop.chunk:
+            self.shared(loop)
+        elif loop.vector:
             self.vector_loop(loop)
         elif extent == 1 and not loop.carries:
             self.axes[loop.axis] = "0"
             self.items(loop.body)
         else:
-            self.counted(loop, extent, 1, lambda: self.items(loop.body))
+            self.counted(loop, "0", str(extent), 1, lambda: self.items(loop.body))
 
-    def counted(self, loop: Loop, stop: int, step: int, body: Callable[[], None]) -> None:
-        """A loop from 0 to ``stop`` in steps of ``step``."""
+    def counted(self, loop: Loop, start: str, stop: str, step: int, body: Callable[[], None]) -> None:
+        """A loop from ``start`` to ``stop``, which is beyond it, in steps of ``step``."""
         head, done = self.label("loop"), self.label("done")
         before = self.block
         counter, following = self.name(), self.name()
@@ -445,7 +452,7 @@ class Emitter:
         self.axes[loop.axis] = counter
         body()
         latch = self.block
-        self.lines[patched] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]"
+        self.lines[patched] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{latch} ]"
         for place, (carry, first) in enumerate(zip(loop.carries, firsts, strict=True)):
             assert carry.after is not None
             after = self.operand(carry.after)
@@ -459,10 +466,12 @@ class Emitter:
         self.lines.append(f"  br i1 {more}, label %{head}, label %{done}")
         self.start(done)
 
-    def vector_loop(self, loop: Loop) -> None:
+    def vector_loop(self, loop: Loop, piece: tuple[str, str] | None = None) -> None:
+        """A loop in vectors; ``piece``: where a piece of it begins, and whether that is the last."""
         width = self.machine.width_for(loop)
         extent, unroll = loop.axis.extent, loop.unroll
-        full = extent // (width * unroll) * (width * unroll)
+        step = width * unroll
+        full = extent // step * step
         outside = self._read_from_outside(loop)
 
         def part(base: str, mask: str | None, turn: int) -> None:
@@ -486,17 +495,136 @@ class Emitter:
                 base = counter if turn == 0 else self.line(f"add i64 {counter}, {turn * width}")
                 part(base, None, turn)
 
-        if full == width * unroll:
+        def tail() -> None:
+            rest, turn = full, 0
+            while rest < extent:
+                left = extent - rest
+                lanes = ", ".join(f"i1 {str(k < left).lower()}" for k in range(width))
+                part(str(rest), None if left >= width else f"<{lanes}>", turn)
+                rest, turn = rest + width, turn + 1
+
+        if piece is not None:
+            start, last = piece
+            stop = self.line(f"add i64 {start}, {loop.chunk}")
+            stop = self.line(f"select i1 {last}, i64 {full}, i64 {stop}")
+            self.when(self.line(f"icmp ult i64 {start}, {stop}"), lambda: self.counted(loop, start, stop, step, body))
+            if full < extent:
+                self.when(last, tail)
+            return
+        if full == step:
             for turn in range(unroll):
                 part(str(turn * width), None, turn)
         elif full:
-            self.counted(Loop(loop.axis, []), full, width * unroll, body)
-        rest, turn = full, 0
-        while rest < extent:
-            left = extent - rest
-            mask = None if left >= width else "<" + ", ".join(f"i1 {str(k < left).lower()}" for k in range(width)) + ">"
-            part(str(rest), mask, turn)
-            rest, turn = rest + width, turn + 1
+            self.counted(Loop(loop.axis, []), "0", str(full), step, body)
+        tail()
+
+    def when(self, condition: str, body: Callable[[], None]) -> None:
+        """Do something only where a condition holds; no value of it is used after it."""
+        inside, after = self.label("when"), self.label("after")
+        self.lines.append(f"  br i1 {condition}, label %{inside}, label %{after}")
+        self.start(inside)
+        body()
+        self.lines.append(f"  br label %{after}")
+        self.start(after)
+
+    # -- loops in pieces
+
+    def shared(self, loop: Loop) -> None:
+        """A loop whose pieces are a function of their own, which threads may share."""
+        pieces = -(-loop.axis.extent // loop.chunk)
+        name = f"{self.prefix}piece{len(self.functions)}"
+        inner = Emitter(self.code, self.machine, self.declared, f"{name}_")
+        inner.widths, inner.bases = self.widths, {}
+        slots = [("ptr", f"%{word}") for word in ("inputs", "captures", "outputs", "arena")]
+        inner.first = [f"  %s{place} = getelementptr inbounds i64, ptr %frame, i64 {place}" for place in range(4)]
+        inner.first += [f"  {slot[1]} = load ptr, ptr %s{place}" for place, slot in enumerate(slots)]
+        values, axes, sums = outside_of(loop)
+        for value in values:
+            of = memory_type(value.kind)
+            given = self.values[value]
+            slots.append((of, self.line(f"zext i1 {given} to i8") if value.kind == "b1" else given))
+            inner.values[value] = inner.from_frame(len(slots) - 1, value.kind)
+        for axis in axes:
+            slots.append(("i64", self.axes[axis]))
+            inner.axes[axis] = inner.from_frame(len(slots) - 1, "i8")
+        for into in sums:
+            self.count += 1
+            table = f"%a{self.count}"
+            self.first.append(f"  {table} = alloca [{pieces} x {memory_type(into.kind)}]")
+            slots.append(("ptr", table))
+            self.partials[into] = (table, pieces)
+        inner.piece(loop, pieces, sums, len(slots) - len(sums))
+        self.functions += inner.functions
+        self.globals += inner.globals
+        self.functions.append(
+            "\n".join([
+                f"define internal void @{name}(ptr %frame, i64 %piece) #0 {{", "entry:", *inner.first, *inner.lines,
+                "  ret void", "}",
+            ])
+        )  # fmt: skip
+        self.count += 1
+        frame = f"%a{self.count}"
+        self.first.append(f"  {frame} = alloca [{len(slots)} x i64]")
+        for place, (of, operand) in enumerate(slots):
+            slot = self.line(f"getelementptr inbounds i64, ptr {frame}, i64 {place}")
+            self.lines.append(f"  store {of} {operand}, ptr {slot}")
+        alone, together, done = self.label("alone"), self.label("together"), self.label("done")
+        some = self.line("icmp ne ptr %context, null")
+        self.lines.append(f"  br i1 {some}, label %{together}, label %{alone}")
+        self.start(together)
+        share = self.line("load ptr, ptr %context")
+        slot = self.line("getelementptr inbounds i64, ptr %context, i64 1")
+        pool = self.line(f"load i64, ptr {slot}")
+        self.lines.append(f"  call void {share}(i64 {pool}, ptr @{name}, ptr {frame}, i64 {pieces})")
+        self.lines.append(f"  br label %{done}")
+        self.start(alone)
+        counter = Loop(Axis(pieces), [])
+        self.counted(
+            counter, "0", str(pieces), 1,
+            lambda: self.lines.append(f"  call void @{name}(ptr {frame}, i64 {self.axes[counter.axis]})"),
+        )  # fmt: skip
+        self.lines.append(f"  br label %{done}")
+        self.start(done)
+
+    def from_frame(self, place: int, kind: str) -> str:
+        """A scalar that was handed to the function of a piece."""
+        slot = self.line(f"getelementptr inbounds i64, ptr %frame, i64 {place}")
+        made = self.line(f"load {memory_type(kind)}, ptr {slot}")
+        return self.line(f"icmp ne i8 {made}, 0") if kind == "b1" else made
+
+    def piece(self, loop: Loop, pieces: int, sums: Sequence[Accumulator], place: int) -> None:
+        """The body of the function of a piece."""
+        for into in sums:
+            self.begin(into)
+        start = self.line(f"mul i64 %piece, {loop.chunk}")
+        last = self.line(f"icmp eq i64 %piece, {pieces - 1}")
+        if loop.vector:
+            self.vector_loop(loop, (start, last))
+        else:
+            stop = self.line(f"add i64 {start}, {loop.chunk}")
+            stop = self.line(f"select i1 {last}, i64 {loop.axis.extent}, i64 {stop}")
+            self.counted(loop, start, stop, 1, lambda: self.items(loop.body))
+        for number_of_sum, into in enumerate(sums):
+            self.end(into)
+            slot = self.line(f"getelementptr inbounds i64, ptr %frame, i64 {place + number_of_sum}")
+            table = self.line(f"load ptr, ptr {slot}")
+            of = memory_type(into.kind)
+            target = self.line(f"getelementptr inbounds {of}, ptr {table}, i64 %piece")
+            made = self.values[into.result]
+            made = self.line(f"zext i1 {made} to i8") if into.kind == "b1" else made
+            self.lines.append(f"  store {of} {made}, ptr {target}")
+
+    def gathered_sum(self, into: Accumulator) -> None:
+        """The sums of the pieces, in their order."""
+        table, pieces = self.partials[into]
+        of, kind = memory_type(into.kind), into.kind
+        total = ""
+        for place in range(pieces):
+            slot = self.line(f"getelementptr inbounds {of}, ptr {table}, i64 {place}")
+            made = self.line(f"load {of}, ptr {slot}")
+            made = self.line(f"icmp ne i8 {made}, 0") if kind == "b1" else made
+            total = made if not total else OPERATIONS[into.op](self, kind, (kind, kind), (total, made))
+        self.values[into.result] = total
 
     def _read_from_outside(self, loop: Loop) -> list[Value]:
         own = {item for item in loop.body if isinstance(item, Value)}
@@ -595,6 +723,44 @@ class Emitter:
                     self.measure(item.body)
 
 
+def outside_of(loop: Loop) -> tuple[list[Value], list[Axis], list[Accumulator]]:
+    """What the body of a loop uses and does not make itself: values, counters of loops around it, accumulators."""
+    made: set[Value] = set()
+    begun: set[Accumulator] = set()
+    own: set[Axis] = {loop.axis}
+    used: dict[Value, None] = {}
+    axes: dict[Axis, None] = {}
+    sums: dict[Accumulator, None] = {}
+    for item in items_within(loop.body):
+        needed: tuple[Value | None, ...] = ()
+        place: Affine | None = None
+        if isinstance(item, Value):
+            made.add(item)
+            needed = item.args
+            place = item.attr[1] if item.op == "load" else item.attr if item.op == "axis" else None
+        elif isinstance(item, Store):
+            needed, place = (item.value, item.at, item.when), item.place
+        elif isinstance(item, Update):
+            needed = (item.value,)
+            sums[item.into] = None
+        elif isinstance(item, Begin):
+            begun.add(item.into)
+        elif isinstance(item, End):
+            made.add(item.into.result)
+        elif isinstance(item, Loop):
+            own.add(item.axis)
+        for one in needed:
+            if one is not None and one.op != "constant":
+                used[one] = None
+        if place is not None:
+            axes.update(dict.fromkeys(axis for axis, _ in place.terms))
+    return (
+        [one for one in used if one not in made],
+        [one for one in axes if one not in own],
+        [one for one in sums if one not in begun],
+    )
+
+
 def module_text(code: Code, machine: Machine) -> str:
     """The text of the module: the function ``kernel``, its constants, and the table of callbacks."""
     declared: dict[str, str] = {}
@@ -610,7 +776,7 @@ def module_text(code: Code, machine: Machine) -> str:
     lines.append("entry:")
     lines += emitter.first
     lines += emitter.lines
-    lines += ["  ret i32 0", "}"]
+    lines += ["  ret i32 0", "}", *emitter.functions]
     lines += declared.values()
     lines.append('attributes #0 = { nounwind "min-legal-vector-width"="512" "no-builtins" }')
     return "\n".join(lines) + "\n"

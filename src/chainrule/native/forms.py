@@ -370,7 +370,8 @@ def _(s: Scribe, kind: str, x: Value) -> Value:
     if kind[0] != "f":
         raise NotImplementedError(kind)
     below = s.value("minimum", kind, x, s.constant(0.0, kind))
-    return s.value("subtract", kind, below, s.value("call", kind, _falling(s, kind, x), attr="log1p"))
+    grown = s.value("call", kind, _falling(s, kind, x), attr="log1p")
+    return s.value("negative", kind, s.value("subtract", kind, grown, below))
 
 
 def _log_sum(scale: float, grow: str) -> Callable[..., Value]:

@@ -18,6 +18,9 @@ from chainrule.native.operations import neutral
 
 __all__ = ["Nest", "Root", "canonical", "loops_of"]
 
+#: About how many elements are a piece of a loop that threads share, and how many pieces there are at most.
+PIECE = 32_768
+MOST_PIECES = 64
 #: Into how many boxes a domain may be cut.
 MOST_BOXES = 81
 
@@ -330,8 +333,31 @@ class _Box:
             inner = place == depth - 1
             vector = inner and _may_be_vector(made)
             loop = Loop(axes[place], made, vector=vector, unroll=_unroll(made, axes[place].extent) if vector else 1)
+            if place == 0 and self._may_be_shared():
+                loop.chunk = _chunk(axes, loop)
             made = [*bodies[place], loop, *ends[place]]
         return made
+
+    def _may_be_shared(self) -> bool:
+        """Whether iterations of the outermost loop write to places of their own."""
+        outer = self.axes[0]
+        if any(store.at is not None or not store.place.factor(outer) for store in self.stores):
+            return False
+        return all(one.place is None or one.place.factor(outer) for one in self.reductions)
+
+
+def _chunk(axes: list[Axis], loop: Loop) -> int:
+    """How many iterations of the outermost loop are a piece; 0 where the loop is too short to be shared.
+
+    That depends on the loop alone, so the order of its sums does too.
+    """
+    total = math.prod(axis.extent for axis in axes)
+    pieces = min(MOST_PIECES, total // PIECE)
+    if pieces < 2:
+        return 0
+    step = 64 * loop.unroll if loop.vector else 1
+    chunk = -(-loop.axis.extent // pieces // step) * step if loop.vector else -(-loop.axis.extent // pieces)
+    return chunk if 0 < chunk < loop.axis.extent else 0
 
 
 def _place(target: Memory, index: tuple[Affine, ...]) -> Affine:
