@@ -234,7 +234,9 @@ class Lowering(Product, Gathers, Repeats, Scans):
         if shape is None:
             shape = np.broadcast_shapes(*[one.shape for one in args])
         kinds = kinds or tuple([one.kind for one in args])
-        small = self.all_small(args, shape)
+        # Calls of the maths library are made for a whole vector where there is one.
+        dear = CALLS.get(form, 0) and size_of(shape) > FEW_TERMS
+        small = None if dear else self.all_small(args, shape)
         if small is not None:
             scribe = self.plan.scribe
             before = len(scribe.values)

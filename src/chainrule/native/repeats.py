@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from chainrule.native.forms import CALLS
 from chainrule.native.gathers import SMALL
 from chainrule.native.layouts import code_of
 from chainrule.native.loops import KINDS, Affine, Axis, Carry, Copy, Item, Loop, Value
@@ -18,10 +19,13 @@ from chainrule.native.nests import Nest, Root, canonical
 from chainrule.native.nodes import Memory, Node, Number, Pieces, Scalars
 from chainrule.native.schedule import Direct, Schedule, spread_to
 from chainrule.program import Operand, Program, Step, Var
-from chainrule.rule import Gather
+from chainrule.rule import Elementwise, Gather, Index
 from chainrule.rule import Loop as LoopRule
 
 __all__ = ["Repeats"]
+
+#: Carries of at most so many elements are in registers whatever an iteration does.
+FEW = 4
 
 
 class Repeats:
@@ -76,11 +80,11 @@ class Repeats:
         axis = Axis(trips)
         number = Affine(trips - 1, ((axis, -1),)) if reverse else Affine(0, ((axis, 1),))
         outer, inner = self.plan, Schedule(self.plan)
-        moving = _moving(body)
+        moving, vectors = _moving(body), _has_vectors(body)
         held: list[_Held] = []
         given: list[Node] = []
         for var, node in zip(body.inputs[1 : 1 + carries], arguments[:carries], strict=True):
-            if 0 < node.size <= SMALL and (node.size == 1 or var not in moving):
+            if 0 < node.size <= (FEW if vectors else SMALL) and (node.size == 1 or var not in moving):
                 held.append(_InRegisters(self.small(node), axis))
             else:
                 memory = Memory(node.shape, outer.buffer(node.shape, node.kind))
@@ -215,6 +219,20 @@ class _InMemory:
 
 
 _Held: TypeAlias = _InRegisters | _InMemory
+
+
+def _has_vectors(body: Program) -> bool:
+    """Whether an iteration works on small arrays as vectors: products of matrices, calls of the maths library."""
+    for step in body.steps:
+        if isinstance(step.rule, Index) and len(step.inputs) > 1:
+            return True
+        if (
+            isinstance(step.rule, Elementwise)
+            and CALLS.get(step.rule.native)
+            and body.types[step.outputs[0]].size > FEW
+        ):
+            return True
+    return False
 
 
 def _moving(body: Program) -> set[Var]:

@@ -91,7 +91,7 @@ class Schedule:
         """Tasks that fill the base of an array and then write its parts over it."""
         chain: list[Pieces] = []
         base: Node | None = node
-        while isinstance(base, Pieces) and base.memory is None:
+        while isinstance(base, Pieces) and (base is node or base.memory is None):
             chain.append(base)
             base = base.base
         tasks: list[Task] = []
