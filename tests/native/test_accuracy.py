@@ -16,7 +16,8 @@ TRUTH = {
     "exp": mp.exp, "exp2": lambda x: mp.mpf(2) ** x, "expm1": mp.expm1, "log": mp.log, "log2": lambda x: mp.log(x, 2),
     "log10": mp.log10, "log1p": mp.log1p, "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "arcsin": mp.asin,
     "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "arcsinh": mp.asinh,
-    "arccosh": mp.acosh, "arctanh": mp.atanh, "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)), "erf": mp.erf, "erfc": mp.erfc, "sqrt": mp.sqrt,
+    "arccosh": mp.acosh, "arctanh": mp.atanh, "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
+    "erf": mp.erf, "erfc": mp.erfc, "sqrt": mp.sqrt,
     "logistic": lambda x: 1 / (1 + mp.exp(-x)), "expit": lambda x: 1 / (1 + mp.exp(-x)),
     "log_expit": lambda x: -mp.log1p(mp.exp(-x)),
 }  # fmt: skip
