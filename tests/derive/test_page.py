@@ -431,6 +431,44 @@ def test_python_is_coloured_and_nothing_of_it_is_lost() -> None:
     assert [str(line) for line in _coloured(["((", "'"])] == ["((", "&#x27;"]
 
 
+def _written(x: Any) -> Any:
+    y1 = np.zeros(3)
+    y1[0] = x[0] ** 2
+    y1[1:] = x[:2] * y1[0]
+    return np.sum(y1[1:])
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: x, 2.0),
+        (lambda x: np.sum(x * 2), np.zeros(0)),
+        (lambda x: np.sum(np.tanh(x)), np.ones(3, np.float32)),
+        (lambda x: np.sum(np.sort(x)[:2]), np.array([3.0, 1.0, 2.0])),
+        (lambda x: np.sum(np.where(x > 0, x, 0.0)), np.array([3.0, -1.0, 2.0])),
+        (lambda x: np.sum(x**2), np.ones((2, 3, 4, 5))),
+        (lambda x: np.sum(np.linalg.solve(x, np.ones(3))), 2.0 * np.eye(3)),
+        (lambda x: np.linalg.slogdet(x)[1], 2.0 * np.eye(3)),
+        (lambda x: x[0] * x[1] if x[0] > 0 else x[1], np.array([1.0, 2.0])),
+        (lambda x: np.einsum("ij,jk->", x, x), np.eye(3)),
+        (lambda x: np.max(x) - np.min(x) + np.prod(x) + np.linalg.norm(x), np.array([1.0, 2.0, 3.0])),
+        (lambda x: np.sum(np.cumsum(x) ** 2), np.array([1.0, 2.0, 3.0])),
+        (_written, np.array([1.0, 2.0, 3.0])),
+    ],
+)
+def test_functions_of_many_kinds_have_their_page(f: Any, x: Any) -> None:
+    derivation = derive(f, x)
+    text = page(derivation)
+    Tree(text)
+    assert 'class="latex"' not in text, "a formula that could not be converted"
+    assert derivation.unverified == ()
+
+
+def test_a_function_that_depends_on_nothing_is_refused_in_words() -> None:
+    with pytest.raises(cr.ArgumentError, match="whatever its arguments are"):
+        derive(lambda x: 3.0, np.ones(2))
+
+
 # --- size -------------------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from chainrule.derive.derivation import (
 from chainrule.derive.evidence import gather
 from chainrule.derive.story import Story
 from chainrule.derive.witness import whole_check
+from chainrule.errors import ArgumentError
 from chainrule.program import Literal
 from chainrule.source import Site
 
@@ -53,6 +54,12 @@ def derive(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 0, 
     point = Point(f, args, kwargs, argnums)
     program, _, _ = point.trace()
     refuse_non_scalar(program)
+    (made,) = program.outputs
+    if isinstance(made, Literal):
+        raise ArgumentError(
+            f"{name_of(f)} gives {made.value!r} whatever its arguments are: there is nothing to derive",
+            cure="its gradient is zero everywhere; chainrule.grad gives it, in the shapes of the arguments",
+        )
     evidence = gather(program, point.leaves)
     story = Story(evidence, point.names, _outside(f, args))
     items = story.items()

@@ -243,7 +243,8 @@ class _Writer:
         if slot.need == ATOM and medium is LATEX and last is False:
             # The base of a power or of a subscript: its own scripts must not meet the new one.
             text = self.write(operand, ATOM, kept, last=False)
-            return (f"{{{text}}}" if isinstance(operand, Node) or subs else text), False
+            scripts = isinstance(operand, Node) or subs or "_{" in text or "^{" in text
+            return (f"{{{text}}}" if scripts else text), False
         need = PRODUCT + 1 if self.is_mixed(expr, operand, subs, kept) else slot.need
         return self.bracketed(operand, need, kept, last)
 
