@@ -36,10 +36,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from tests.check.catalogue import BUGS, HARD, Case  # noqa: E402 - it lies beside the tests, which are not installed
+from tests.check import catalogue, hostile  # noqa: E402 - they lie beside the tests, which are not installed
+from tests.check.catalogue import Case  # noqa: E402
 
 from chainrule.check import check  # noqa: E402
 from chainrule.containers import flatten, unflatten  # noqa: E402
+
+BUGS, HARD = catalogue.BUGS + hostile.BUGS, catalogue.HARD + hostile.HARD
 
 CAPTION = """\
 check_grad (scipy) and Gradient (numdifftools) return numbers: taken as a failure where the norm of the difference is

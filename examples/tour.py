@@ -67,7 +67,7 @@ def main(out: str | Path = "build/tour", console: Console | None = None, most: i
         gradient_two_ways(console, params, training)
         program_of_the_gradient(console, params, training, folder, written)
         derived(console, params, training, folder, written)
-        judged(console, params, training)
+        judged(console, params, training, folder, written)
         runs = methods(console, params, training, most)
     picture(runs, test, folder, written)
     drawn_in_characters(console, runs)
@@ -235,8 +235,10 @@ def derived(console: Console, params: Any, training: Any, folder: Path, written:
 # --- 5: the judge -----------------------------------------------------------------------------------------------------
 
 
-def judged(console: Console, params: Any, training: Any) -> None:
-    """What ``check`` says of this gradient, and of one with a planted mistake."""
+def judged(console: Console, params: Any, training: Any, folder: Path, written: list[Path]) -> None:
+    """What ``check`` says of this gradient, and of one with a planted mistake; both pictures side by side."""
+    from matplotlib.figure import Figure
+
     section(console, 5, "The judge")
     console.print("[dim]>>>[/] cr.check(loss, params, images, labels)")
     report = cr.check(digits.loss, params, *training, progress=False)
@@ -251,6 +253,17 @@ def judged(console: Console, params: Any, training: Any) -> None:
     console.print("[dim]>>>[/] cr.check(loss, params, images, labels, grad=forgetful)")
     wrong = cr.check(digits.loss, params, *training, grad=forgetful, progress=False)
     verdict(console, wrong)
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    for axes, each in zip(figure.subplots(1, 2, sharex=True), (report, wrong), strict=True):
+        each.plot(axes=axes)
+    path = folder / "check.png"
+    figure.savefig(path, dpi=150)
+    written.append(path)
+    console.print(
+        "\nThe picture has both: the distance of differences from the claimed slope, step by step. For the right "
+        "gradient it falls with the step until the rounding of the loss takes over, a V; for the wrong one it ends on "
+        "a floor, which no step gets below."
+    )
 
 
 def verdict(console: Console, report: Any) -> None:

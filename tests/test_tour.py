@@ -91,6 +91,7 @@ def test_it_tells_its_story_in_order(narrow: Taken) -> None:
         "* stopped after",
         "here/gradient.txt",
         "here/derivation.html",
+        "here/check.png",
         "here/methods.png",
     ]
     text = "\n".join(narrow.lines())
@@ -206,6 +207,7 @@ def test_the_command_takes_the_tour_in_time(tmp_path: Path) -> None:
     assert len(accuracies) == 5
     assert min(accuracies) > 95.0
     assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        "check.png",
         "derivation.html",
         "gradient.txt",
         "methods.png",

@@ -117,7 +117,8 @@ def test_a_straight_through_estimator_is_no_gradient():
         return x + jax.lax.stop_gradient(jnp.round(4 * x) / 4 - x)
 
     report = check(f, X, backend="jax")
-    assert report.verdict == "FAIL", str(report)
+    assert report.verdict == "WARN", str(report)
+    assert "straight-through estimator" in report.pattern
     assert report.worst[0]["numeric"] == pytest.approx(0, abs=1e-9)
 
 

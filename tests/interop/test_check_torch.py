@@ -158,7 +158,8 @@ class StraightThrough(Function):
 
 def test_a_straight_through_estimator_is_no_gradient():
     report = check(StraightThrough.apply, X, backend="torch")
-    assert report.verdict == "FAIL", str(report)
+    assert report.verdict == "WARN", str(report)
+    assert "straight-through estimator" in report.pattern
     assert report.worst[0]["claimed"] != 0
     assert report.worst[0]["numeric"] == 0
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.check.adapters import Adapted, adapt, check_operator, gradient_in, is_operator, of_objective
+from chainrule.check.branches import Branches
 from chainrule.check.claim import Claim, ClaimProblem, selected_point
 from chainrule.check.judgement import Judgement, judge
 from chainrule.check.localise import blame
@@ -45,6 +46,7 @@ def check(
     snap: bool = True,
     probes: bool = True,
     freeze_rng: bool = False,
+    thorough: bool = False,
     workers: int | Callable[..., Iterable[Any]] | None = None,
     progress: bool | None = None,
 ) -> Report:
@@ -57,7 +59,8 @@ def check(
     About 100 evaluations of f whatever the number of entries; every entry is measured where there are at most 64
     (``elementwise=True``: always). ``order=2`` checks the derivative of the gradient and its symmetry. ``reference``
     is a float64 version of f. ``freeze_rng=True`` puts the global random state to the seed before every call.
-    ``budget`` bounds the evaluations of f: 8 still give a verdict with the resolution it has.
+    ``budget`` bounds the evaluations of f: 8 still give a verdict with the resolution it has. ``thorough=True`` spends
+    more: every entry, three times as many directions, and eight other points instead of two.
 
     ``backend="torch"``, ``"jax"`` or ``"autograd"``: f is a function of that framework (an ``nn.Module``, whose
     parameters are checked too, an ``autograd.Function``, a ``custom_vjp`` ...), and the claim is what the framework
@@ -90,6 +93,7 @@ def check(
     [('cube', 1.0)]
     """
     began = time.perf_counter()
+    branches = Branches(f)
     claims = {"grad": grad, "vjp": vjp, "jvp": jvp, "value_and_pullback": value_and_pullback}
     if backend is None and jac is None and not any(map(callable, claims.values())) and is_operator(f):
         return check_operator(f, args, rtol=rtol, seed=seed)
@@ -159,13 +163,15 @@ def check(
             progress,
             order,
             adapted,
+            branches,
+            thorough,
         )
     except ClaimProblem as problem:
         report.verdict, report.sentence = "FAIL", f"{problem}."
     if taped is not None and report.verdict in ("FAIL", "WARN"):
         blame(report, claim, point, judgement, taped, np.inf if budget is None else budget - report.evaluations)
     report.calls = claim.calls
-    report.notes += [r for r in claim.remarks if r not in report.notes]
+    report.notes += [r for r in (*claim.remarks, *branches.sentences()) if r not in report.notes]
     report.seconds = time.perf_counter() - began
     if adapted is not None:
         adapted.tell(report)
@@ -228,11 +234,13 @@ def _run(
     progress: bool | None,
     order: int,
     adapted: Adapted | None,
+    branches: Branches,
+    thorough: bool,
 ) -> Judgement | None:
     rng = np.random.default_rng(seed)
     tree = point.build(point.x)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), branches.watching(at_x=True):
             out = claim.value(tree)
     except ChainruleError:
         raise
@@ -277,7 +285,20 @@ def _run(
     if claim.grad is not None and y.size != 1:
         raise ClaimProblem(f"grad= is for a function of one number, and f returns {y.size}: pass vjp= or jvp=")
     judgement = _compare(
-        report, claim, point, evaluator, rng, deterministic, reference, rtol, elementwise, probes, order, adapted
+        report,
+        claim,
+        point,
+        evaluator,
+        rng,
+        deterministic,
+        reference,
+        rtol,
+        elementwise,
+        probes,
+        order,
+        adapted,
+        branches,
+        thorough,
     )
     report.evaluations += evaluator.count
     if evaluator.stopped == "interrupt":
@@ -303,6 +324,8 @@ def _compare(
     probes: bool,
     order: int,
     adapted: Adapted | None,
+    branches: Branches,
+    thorough: bool,
 ) -> Judgement | None:
     eps = evaluator.eps
     pull = None
@@ -326,7 +349,9 @@ def _compare(
             return None
     judgement = Judgement(
         claim=claim, point=point, evaluator=evaluator, rng=rng, reference=reference, rtol=rtol,
-        elementwise=elementwise, probes=probes, order=order, pull=pull, report=report, random=not deterministic,
+        elementwise=True if thorough else elementwise, probes=probes, order=order, pull=pull, report=report,
+        random=not deterministic,
+        branches=branches, thorough=thorough,
     )  # fmt: skip
     judge(judgement)
     weak = [f.sentence for f in findings if f.outcome == "warn"]

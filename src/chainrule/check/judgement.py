@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.check.branches import Branches
 from chainrule.check.claim import Claim, ClaimProblem
 from chainrule.check.compare import Comparison, Site, all_steps, magnitude
 from chainrule.check.directions import Direction, coordinate, random_line, strata
@@ -59,6 +60,8 @@ class Judgement:
     order: int
     pull: Callable[[FloatArray], FloatArray] | None
     report: Report
+    branches: Branches
+    thorough: bool = False
     site: Site | None = None  # where the verdict was found
     random: bool = False  # whether two calls of f at one point differ
     asked: bool = False  # whether the tolerance was given by the user
@@ -245,6 +248,8 @@ def _verdict(j: Judgement, site: Site) -> None:
     every = j.elementwise if j.elementwise is not None else point.size <= SMALL
     every = every and site.evaluator.left >= 6 * point.size + (6 if few else 24)
     number = max(1, min(LINES, int(min(site.evaluator.left, 24) // 6)))
+    if j.thorough and site.evaluator.left > 18 * LINES + 36:
+        number = 3 * LINES
     full = [Direction(random_line(point, j.rng), "all", "all entries") for _ in range(number)]
     parts: list[Direction] = []
     if site.evaluator.left >= 6 * number + 36:
@@ -489,21 +494,18 @@ def _explain(j: Judgement, site: Site, sample: list[Comparison], leaf: Any, proj
 
 
 def _elsewhere(j: Judgement, site: Site) -> None:
-    """Two other points, where only a failure counts: x jittered by a quarter, and with random signs."""
+    """Other points, where only a failure counts: x jittered by a quarter, and with random signs."""
     claim, point = j.claim, j.point
-    jitter = site.x * (1 + 0.25 * j.rng.uniform(-1, 1, point.size)) + 0.25 * point.scale * (
-        site.x == 0
-    ) * j.rng.uniform(-1, 1, point.size)
-    flipped = np.where(j.rng.random(point.size) < 0.5, -jitter, jitter)
     here = site.evaluator.y0
-    for x, word in ((jitter, "a neighbouring point"), (flipped, "a point with other signs")):
+    for x, word in _others(j, site.x):
         if site.evaluator.left < 48:
             return
         base = np.round(x / (point.scale * 2.0**-18)) * point.scale * 2.0**-18
         if site.evaluator.bounds is not None:
             base = np.clip(base, *site.evaluator.bounds)
         try:
-            values, _ = site.evaluator.many(1, lambda _, at=base: at)  # type: ignore[misc]
+            with j.branches.watching():
+                values, _ = site.evaluator.many(1, lambda _, at=base: at)  # type: ignore[misc]
             if not np.isfinite(values).all():
                 continue
             _, pull = claim.forward(base)
@@ -521,6 +523,18 @@ def _elsewhere(j: Judgement, site: Site) -> None:
             return
 
 
+def _others(j: Judgement, x: FloatArray) -> list[tuple[FloatArray, str]]:
+    """The points of ``_elsewhere`` in words; with ``thorough`` four times as many, some of them further away."""
+    found: list[tuple[FloatArray, str]] = []
+    size = j.point.size
+    for far in (1.0, 1.0, 2.0, 4.0) if j.thorough else (1.0,):
+        jitter = x * (1 + 0.25 * far * j.rng.uniform(-1, 1, size))
+        jitter = jitter + 0.25 * far * j.point.scale * (x == 0) * j.rng.uniform(-1, 1, size)
+        flipped = np.where(j.rng.random(size) < 0.5, -jitter, jitter)
+        found += [(jitter, "a neighbouring point"), (flipped, "a point with other signs")]
+    return found
+
+
 def _at_probe(j: Judgement, site: Site, base: FloatArray, gradients: FloatArray, word: str, here: FloatArray) -> None:
     assert j.rtol is not None
     report = j.report
@@ -532,7 +546,9 @@ def _at_probe(j: Judgement, site: Site, base: FloatArray, gradients: FloatArray,
     else:
         quick = measure_noise(site.evaluator, base, random_line(j.point, j.rng), site.cotangents)
     there = dataclasses.replace(site, x=base, gradients=gradients, noise=quick)
-    lines = [Direction(random_line(j.point, j.rng), "all", "all entries") for _ in range(2)]
+    lines = [Direction(random_line(j.point, j.rng), "all", "all entries") for _ in range(4 if j.thorough else 2)]
+    if j.thorough and j.point.size <= SMALL:
+        lines += [coordinate(j.point, i) for i in range(j.point.size)]
     wrong = [c for c in there.compare(lines, effort=6) if c.wrong]
     if not wrong:
         return

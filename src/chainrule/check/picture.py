@@ -25,8 +25,8 @@ def curve(entry: dict[str, Any]) -> tuple[Any, Any, Any]:
         return h[order], np.abs(d - entry["claimed"])[order], (entry["sigma"] / np.sqrt(2) / h)[order]
 
 
-def draw(report: Report, entries: list[dict[str, Any]]) -> Any:
-    """A matplotlib figure. A right gradient gives a V: truncation falls with the step until noise grows as 1/h.
+def draw(report: Report, entries: list[dict[str, Any]], axes: Any = None) -> Any:
+    """A matplotlib figure, its own or that of the given axes. A right gradient gives a V: truncation falls with the step until noise grows as 1/h.
 
     A wrong one ends on a floor, which no step gets below; a kink beside x is a cliff. Raises ``ArgumentError`` where
     matplotlib is not installed.
@@ -36,8 +36,8 @@ def draw(report: Report, entries: list[dict[str, Any]]) -> Any:
     except ImportError:
         raise ArgumentError("a plot needs matplotlib", cure="pip install matplotlib") from None
     colour = COLOURS.get(report.verdict, "#444444")
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
-    axes = figure.add_subplot()
+    if axes is None:
+        axes = Figure(figsize=(7.5, 5), layout="constrained").add_subplot()
     axes.set_xscale("log", base=10)
     axes.set_yscale("log", base=10)
     for number, entry in enumerate(entries[:3]):
@@ -66,10 +66,10 @@ def draw(report: Report, entries: list[dict[str, Any]]) -> Any:
     axes.set_xlabel("step h, in units of the scale of x")
     axes.set_ylabel("distance from the claimed slope")
     axes.grid(True, which="major", color="#e5e5e5", lw=0.6)
-    axes.set_title("\n".join(textwrap.wrap(f"{report.verdict}. {report.sentence}", 100)[:3]), fontsize=9, loc="left")
+    axes.set_title("\n".join(textwrap.wrap(f"{report.verdict}. {report.sentence}", 88)[:3]), fontsize=9, loc="left")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small", framealpha=0.9)
-    return figure
+    return axes.figure
 
 
 def _levels(axes: Any, entry: dict[str, Any], gap: Any) -> None:

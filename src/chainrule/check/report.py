@@ -129,8 +129,10 @@ class Report:
         """The report as JSON; infinities and nan become strings."""
         return _json.dumps(_plain(self.as_dict()), indent=2)
 
-    def plot(self, path: str | Path | None = None) -> Any:
+    def plot(self, path: str | Path | None = None, axes: Any = None) -> Any:
         """Error against step on logarithmic axes, written to ``path``; returns the matplotlib figure.
+
+        ``axes`` are matplotlib axes of yours to draw on, for several reports side by side.
 
         Right gradients give a V, wrong ones end on a floor, a kink beside x is a cliff. The check itself takes no more
         steps than it needs: those of the picture are taken now, about 50 evaluations of f along the worst direction.
@@ -142,7 +144,7 @@ class Report:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 entries[0] = self._sweep() or entries[0]
-        figure = draw(self, entries)
+        figure = draw(self, entries, axes)
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
