@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.containers import Structure, flatten, unflatten
-from chainrule.errors import ArgumentError
+from chainrule.errors import ArgumentError, ChainruleError
 from chainrule.numerical.point import FloatArray, Point, flatten_numbers
 from chainrule.provider import Provider
 
@@ -111,6 +111,16 @@ class Claim:
         with self.frozen():
             return self.f(*self.arguments(tree))
 
+    def neighbour(self, tree: Any) -> Any:
+        """F at a point beside the given one, where it may raise anything: it has no value there, which is noted."""
+        try:
+            return self.value(tree)
+        except (ArithmeticError, ValueError, np.linalg.LinAlgError, ChainruleError):
+            raise
+        except Exception as problem:
+            self._remark(f"f raises {type(problem).__name__} at a point near the given one: {problem}")
+            raise ValueError from problem
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """The random state, set to the seed before each call where that was asked for, and put back afterwards."""
@@ -207,10 +217,10 @@ class Claim:
             bare = flatten(0.0)[1]
             if {structure, wanted} == {bare, flatten((0.0,))[1]}:
                 leaves = single
-                self._remark(f"the gradient comes as {structure!r} where the input is {wanted!r}")
+                self._remark(f"the gradient comes as {_described(structure)} where the input is {_described(wanted)}")
             else:
                 raise ClaimProblem(
-                    f"the gradient has the container {structure!r} where the input has {wanted!r}"
+                    f"the gradient is {_described(structure)} where the input is {_described(wanted)}"
                     + (" (the tuple of all arguments where argnums selects one?)" if isinstance(raw, tuple) else "")
                 )
         pieces: list[FloatArray] = []
@@ -243,6 +253,11 @@ class Claim:
     def _remark(self, sentence: str) -> None:
         if sentence not in self.remarks:
             self.remarks.append(sentence)
+
+
+def _described(structure: Structure) -> str:
+    text = repr(structure)
+    return "one array" if text == "*" else f"a container {text if len(text) < 60 else text[:56] + '...)'}"
 
 
 def _pair(result: Any) -> tuple[Any, Callable[[Any], Any]]:

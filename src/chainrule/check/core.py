@@ -16,7 +16,7 @@ from chainrule.check.localise import blame
 from chainrule.check.report import Report
 from chainrule.check.steps import Chain
 from chainrule.check.structural import Finding, examine
-from chainrule.errors import ArgumentError, ChainruleError
+from chainrule.errors import ArgumentError, ChainruleError, ShapeError
 from chainrule.numerical.evaluate import Evaluator
 from chainrule.numerical.point import FloatArray, Point, flatten_numbers, spread
 from chainrule.provider import Provider, default_provider, default_taped
@@ -107,6 +107,14 @@ def check(
         raise ArgumentError(f"f is a {type(f).__name__}, not a function", cure="check(f, *args, grad=...)")
     if not args:
         raise ArgumentError("check was given no point", cure="check(f, *args): the arguments at which f is checked")
+    if rtol is not None and not 0 < rtol < np.inf:
+        raise ArgumentError(f"rtol={rtol}", cure="rtol is the smallest relative error that matters: a positive number")
+    if budget is not None and budget < 1:
+        raise ArgumentError(f"budget={budget}", cure="budget is a number of evaluations of f; 8 give a first verdict")
+    if order == 1 and sum(callable(claims[k]) for k in ("grad", "vjp", "value_and_pullback")) > 1:
+        raise ArgumentError(
+            "two gradients were claimed", cure="pass one of grad=, vjp= and value_and_pullback=; check each by itself"
+        )
     if order not in (1, 2):
         raise ArgumentError(f"order={order}", cure="order is 1 or 2")
     if (backend is not None) + (jac is not None) + any(map(callable, claims.values())) > 1 and not (
@@ -168,6 +176,8 @@ def check(
         )
     except ClaimProblem as problem:
         report.verdict, report.sentence = "FAIL", f"{problem}."
+    except ShapeError as problem:
+        report.verdict, report.sentence = "INCONCLUSIVE", f"{problem.what}."
     if taped is not None and report.verdict in ("FAIL", "WARN"):
         blame(report, claim, point, judgement, taped, np.inf if budget is None else budget - report.evaluations)
     report.calls = claim.calls
@@ -214,9 +224,19 @@ def _evaluator(
 ) -> Evaluator:
     limits = None
     if bounds is not None:
+        if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+            raise ArgumentError(f"bounds is a {type(bounds).__name__}", cure="bounds=(low, high): numbers, or like x")
         limits = (spread(bounds[0], point, "the lower bound"), spread(bounds[1], point, "the upper bound"))
+        outside = (point.given < limits[0]) | (point.given > limits[1])
+        if outside.any():
+            k = int(np.argmax(outside))
+            room = f"{limits[0][k]:.9g} to {limits[1][k]:.9g}"
+            raise ArgumentError(
+                f"{point.name(k)} = {point.given[k]:.9g} is outside its bounds, {room}",
+                cure="check at a point that is inside",
+            )
         point.x = np.clip(point.x, *limits)
-    return Evaluator(claim.value, point, bounds=limits, budget=budget, workers=workers, progress=progress)
+    return Evaluator(claim.neighbour, point, bounds=limits, budget=budget, workers=workers, progress=progress)
 
 
 def _run(
@@ -256,6 +276,8 @@ def _run(
     try:
         evaluator = _evaluator(claim, point, bounds, budget, workers, progress)
     except ArgumentError as problem:
+        if bounds is not None and "bound" in problem.what:
+            raise
         report.sentence = f"{problem.what}."
         return None
     evaluator.count += 1

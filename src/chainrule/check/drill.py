@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chainrule.check.compare import Comparison, Site
 from chainrule.check.directions import Direction, coordinate, random_line
-from chainrule.check.staircase import REACH, staircase
+from chainrule.check.staircase import REACH, staircase, still
 from chainrule.numerical.noise import POINTS, measured_noise, spacings
 
 __all__ = [
@@ -201,7 +201,7 @@ def _on_stairs(site: Site, comparison: Comparison) -> tuple[str, str]:
     stairs = staircase(site, comparison)
     if stairs is None:
         # Jumps that were met elsewhere may be too large for this line to reach the next of them.
-        if REACH * abs(comparison.claimed - comparison.numeric) <= 2 * site.jump:
+        if still(comparison) and REACH * abs(comparison.claimed) <= 2 * site.jump:
             return (
                 "INCONCLUSIVE",
                 f"f moves in jumps of {site.jump:.2g}, and along this line no further than to the next",
@@ -219,8 +219,9 @@ def _on_stairs(site: Site, comparison: Comparison) -> tuple[str, str]:
     if stairs.supports(comparison):
         return "WARN", f"{seen}, as is claimed"
     if stairs.resembles(comparison):
-        still = abs(comparison.numeric) <= comparison.error
-        return "WARN" if still else "INCONCLUSIVE", f"{seen}: too little to tell whether that is what is claimed"
+        return "WARN" if still(
+            comparison
+        ) else "INCONCLUSIVE", f"{seen}: too little to tell whether that is what is claimed"
     return "", ""
 
 

@@ -128,7 +128,7 @@ def _lift(j: Judgement) -> tuple[Evaluator, bool]:
     reference = j.reference
 
     def function(tree: Any) -> Any:
-        return claim.value(tree) if reference is None else reference(*claim.arguments(tree))
+        return claim.neighbour(tree) if reference is None else reference(*claim.arguments(tree))
 
     try:
         witness = Evaluator(function, wide, budget=j.evaluator.budget, progress=j.evaluator.progress)
@@ -258,7 +258,7 @@ def _verdict(j: Judgement, site: Site) -> None:
             parts = [d for d in parts if d.kind == "array"] if point.size > 8 else []
     seen = site.compare(full + parts, effort=3 if few else 16)
     if not seen:
-        report.sentence = "the budget did not allow a single line."
+        report.sentence = "the budget did not allow a single line of differences: 8 evaluations do."
         return
     kinks: list[Comparison] = []
     entries: list[Comparison] = []

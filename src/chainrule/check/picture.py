@@ -26,7 +26,9 @@ def curve(entry: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def draw(report: Report, entries: list[dict[str, Any]], axes: Any = None) -> Any:
-    """A matplotlib figure, its own or that of the given axes. A right gradient gives a V: truncation falls with the step until noise grows as 1/h.
+    """A matplotlib figure, its own or that of the given axes.
+
+    A right gradient gives a V: truncation falls with the step until noise grows as 1/h.
 
     A wrong one ends on a floor, which no step gets below; a kink beside x is a cliff. Raises ``ArgumentError`` where
     matplotlib is not installed.

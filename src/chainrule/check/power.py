@@ -26,6 +26,7 @@ def resolution(j: Judgement, site: Site, mains: Sequence[Comparison]) -> None:
     for c in mains:
         unit = _norm(site, c)
         if unit == 0:
+            report.unit = "the size of f, for the gradient is zero,"
             unit = max(abs(c.numeric), float(size[c.projection]), c.trace["range"])
         if c.status == "kink":
             unit = max(unit, abs(c.left), abs(c.right))

@@ -39,6 +39,7 @@ class Report:
     sentence: str
     resolution: float = float("inf")
     limited_by: str = ""
+    unit: str = "the gradient's norm"
     worst: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     evaluations: int = 0
@@ -92,7 +93,7 @@ class Report:
             lines.append(f"pattern: {self.pattern}")
         if np.isfinite(self.resolution):
             lines.append(
-                f"resolution: an error of {self.resolution:.1e} of the gradient's norm in one entry"
+                f"resolution: an error of {self.resolution:.1e} of {self.unit} in one entry"
                 " would have been seen" + (f" (limited by {self.limited_by})" if self.limited_by else "")
             )
         if self.worst and self.verdict != "PASS":

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.check.compare import Comparison, Site
 from chainrule.numerical.point import FloatArray
 
-__all__ = ["REACH", "Staircase", "staircase"]
+__all__ = ["REACH", "Staircase", "staircase", "still"]
 
 NODES = 24
 HALVINGS = 44
@@ -40,10 +40,10 @@ class Staircase(NamedTuple):
     def resembles(self, comparison: Comparison) -> bool:
         """Whether the claim may be the slope across the jumps, and too few of them were met to say more."""
         within = abs(comparison.claimed - self.slope) <= self.bound
-        return within and (_still(comparison) or self.many)
+        return within and (still(comparison) or self.many)
 
 
-def _still(comparison: Comparison) -> bool:
+def still(comparison: Comparison) -> bool:
     """Whether f does not move at all close to x."""
     return abs(comparison.numeric) <= comparison.error + 1e-9 * abs(comparison.claimed)
 
@@ -56,7 +56,7 @@ def staircase(site: Site, comparison: Comparison) -> Staircase | None:
     largest departure from it is followed by bisection: a jump keeps its size, everything smooth dies out.
     """
     found: list[Staircase] = []
-    for widths in STILL if _still(comparison) else MOVING:
+    for widths in STILL if still(comparison) else MOVING:
         for width in widths:
             if site.evaluator.left < NODES + HALVINGS:
                 break
@@ -98,7 +98,7 @@ def _at_width(site: Site, comparison: Comparison, width: float) -> Staircase | N
     slopes = [float(fit.deriv()(0.0)) for fit in fits]
     bound = 3 * deviation + abs(slopes[-1] - slopes[0])
     many = (
-        not _still(comparison)
+        not still(comparison)
         and abs(comparison.claimed - slopes[-1]) <= bound
         and all(_followed(site, comparison, t, y, int(k), between) is not None for k in gaps[1:3])
     )

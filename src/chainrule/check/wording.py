@@ -82,7 +82,7 @@ def say(
     lines = len({id(c.direction) for c in seen if c.direction.kind == "all"})
     chance = 1 - 16.0**-lines
     report.sentence = (
-        f"{text}; an error above {report.resolution:.1e} of the gradient's norm in one entry would have been seen,"
+        f"{text}; an error above {report.resolution:.1e} of {report.unit} in one entry would have been seen,"
         f" one of 16 times that in any combination of entries with probability {chance:.5f}."
     )
     if any(s.reason == CONFIRMED for s in suspects):
