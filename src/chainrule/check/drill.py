@@ -181,7 +181,7 @@ def weigh(site: Site, comparison: Comparison, rtol: float, floor: float, splits:
         if verdict:
             return say(verdict, jumps, pattern=STAIRS)
     reason = _shrinks(comparison) or reason
-    if reason:
+    if reason and relative > rtol:
         return say("INCONCLUSIVE", reason)
     if relative > rtol and not _holds_out(site, comparison):
         return say("INCONCLUSIVE", "steps that the fit has not seen do not lie on it: f is not smooth at these steps")
