@@ -33,7 +33,7 @@ __all__ = ["Lowering", "lower"]
 #: A reduction along an axis of at most so many places is written out.
 FEW_TERMS = 4
 #: How many values there may be outside of loops.
-MOST_SCALARS = 4000
+MOST_SCALARS = 100_000
 
 
 class Lowering(Product, Gathers, Repeats, Scans):

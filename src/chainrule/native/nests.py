@@ -50,6 +50,8 @@ class Nest:
     domain: tuple[int, ...]
     roots: list[Root] = field(default_factory=list)
     closed: bool = False
+    #: The values that its arrays take, a bit each.
+    reach: int = 0
 
 
 def canonical(shape: tuple[int, ...]) -> tuple[int, ...]:

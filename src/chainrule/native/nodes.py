@@ -138,8 +138,9 @@ class Pointwise(Node):
     ) -> None:
         reach = Node.bits(1)
         for one in args:
-            reach |= one.reach
-            calls += one.calls
+            if one.memory is None:
+                reach |= one.reach
+                calls += one.calls
         super().__init__(shape, kind, reach, calls)
         self.form = form
         self.args = args
@@ -152,7 +153,8 @@ class View(Node):
     __slots__ = ("offset", "source", "strides")
 
     def __init__(self, shape: tuple[int, ...], source: Node, offset: int, strides: tuple[int, ...]) -> None:
-        super().__init__(shape, source.kind, Node.bits(max(source.work, 1)), source.calls)
+        kept = source.memory is not None
+        super().__init__(shape, source.kind, Node.bits(1 if kept else max(source.work, 1)), 0 if kept else source.calls)
         self.source = source
         self.offset = offset
         self.strides = strides
@@ -191,12 +193,14 @@ class Pieces(Node):
     depth: int
 
     def __init__(self, shape: tuple[int, ...], kind: str, base: Node | None, part: Part) -> None:
-        reach, calls = Node.bits(1) | part.node.reach, part.node.calls
+        reach, calls = Node.bits(1), 0
+        if part.node.memory is None:
+            reach, calls = reach | part.node.reach, part.node.calls
         depth: int = 1
-        if base is not None:
+        if base is not None and base.memory is None:
             reach |= base.reach
             calls += base.calls
-            if isinstance(base, Pieces) and base.memory is None:
+            if isinstance(base, Pieces):
                 depth += base.depth
         super().__init__(shape, kind, reach, calls)
         self.base = base
@@ -219,8 +223,9 @@ class Taken(Node):
     ) -> None:
         reach, calls = Node.bits(2), 0
         for one, _, _ in indices:
-            reach |= one.reach
-            calls += one.calls
+            if one.memory is None:
+                reach |= one.reach
+                calls += one.calls
         super().__init__(shape, source.kind, reach, calls)
         self.source = source
         self.indices = indices

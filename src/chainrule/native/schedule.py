@@ -29,6 +29,11 @@ class Direct:
 Task: TypeAlias = Nest | Direct
 
 
+#: How many values the body of a loop may have before no more joins it: LLVM takes more than twice as long for twice
+#: as many.
+MOST_VALUES = 320
+
+
 class Schedule:
     """Collects tasks; turns them into items."""
 
@@ -169,13 +174,17 @@ class Schedule:
         if root.target is None or root.target.task is None:
             for task in reversed(self.tasks):
                 if isinstance(task, Nest) and not task.closed and task.domain == domain and needed.get(task, True):
-                    best = task
+                    if (task.reach | root.node.reach).bit_count() <= MOST_VALUES:
+                        best = task
+                    else:
+                        task.closed = True
                 if task in needed:
                     break
         if best is None:
             best = Nest(domain)
             self.add(best)
         best.roots.append(root)
+        best.reach |= root.node.reach
         if root.target is not None:
             root.target.task = best
         return best
