@@ -276,6 +276,9 @@ def jittered(program: Program, arguments: list[Any], seed: int) -> list[Any]:
             if isinstance(step.rule, Index) and len(given) == 2 and seed % 2:
                 # The sum in the other order: overflows and their cancellation depend on it.
                 given = [given[0][..., ::-1], given[1][..., ::-1, :] if given[1].ndim > 1 else given[1][::-1]]
+            if isinstance(step.rule, Index) and len(given) == 1 and seed % 2:
+                kind = program.types[step.outputs[0]]
+                given = [np.flip(given[0], step.params[0]) if kind.size < np.size(given[0]) else given[0]]
             made = step.rule.value(*given, *step.params)
             for var, one in zip(step.outputs, made if len(step.outputs) > 1 else (made,), strict=True):
                 one = np.asarray(one, program.types[var].dtype)

@@ -35,6 +35,8 @@ __all__ = ["CALLED_BACK", "WITHDRAWN", "called_functions", "module_text"]
 CALLED_BACK = -1
 WITHDRAWN = -2
 
+#: A body of so many items is written once only.
+LONG = 100
 _ROLES = {"input": 0, "capture": 1, "output": 2}
 
 
@@ -489,6 +491,15 @@ class Emitter:
             spreads[value] = self.spread(type_of(value.kind), self.values[value])
         self.width = 1
 
+        def counted_lanes() -> None:
+            counter = self.axes[loop.axis]
+            wide, lanes = f"<{width} x i64>", ", ".join(f"i64 {lane}" for lane in range(width))
+            self.width = width
+            places = self.line(f"add {wide} {self.spread('i64', counter)}, <{lanes}>")
+            inside = self.line(f"icmp ult {wide} {places}, splat (i64 {extent})")
+            self.width = 1
+            part(counter, inside, 0)
+
         def body() -> None:
             counter = self.axes[loop.axis]
             for turn in range(unroll):
@@ -510,6 +521,10 @@ class Emitter:
             self.when(self.line(f"icmp ult i64 {start}, {stop}"), lambda: self.counted(loop, start, stop, step, body))
             if full < extent:
                 self.when(last, tail)
+            return
+        if len(loop.body) > LONG and full < extent and extent > width:
+            # One body for all, its lanes counted: two would take LLVM twice as long.
+            self.counted(Loop(loop.axis, []), "0", str(extent), width, counted_lanes)
             return
         if full == step:
             for turn in range(unroll):

@@ -87,6 +87,9 @@ class Product:
         self, nodes: list[Node], words: Any, output: str, summed: str, extents: dict[str, int], shape: tuple[int, ...]
     ) -> Node | None:
         """One call of BLAS, or one for each place of the batch, if these are few."""
+        if max(extents.values()) >= 2**31 or nodes[0].size >= 2**31 or nodes[1].size >= 2**31:
+            # BLAS counts in 32 bits.
+            return None
         batch = "".join(letter for letter in output if letter in words[0] and letter in words[1])
         free = ["".join(letter for letter in output if letter in word and letter not in batch) for word in words]
         if len(free[0]) > 1 or len(free[1]) > 1:
