@@ -471,11 +471,16 @@ class _Traced:
         self.places = call.moving(frozen)
         fixed = [one for place, one in enumerate(call.leaves) if call.kinds[place][0] == "fixed" or place in frozen]
         self.frozen_arrays = [one for one in fixed if isinstance(one, np.ndarray)]
-        self.around = surroundings_of(function, *[one for one in fixed if not isinstance(one, np.ndarray)])
+        objects = [one for one in fixed if not isinstance(one, np.ndarray)]
+        self.around = surroundings_of(function, *objects)
         self.digests = [contents(one) for one in (*self.around.arrays, *self.frozen_arrays)]
         before = self.around.random_state()
         self.program, self.standins = self._trace()
         self.drew = self.around.random_state() != before
+        if self.around.late:
+            # The function has imported a module, which it reads from now on.
+            self.around = surroundings_of(function, *objects)
+            self.digests = [contents(one) for one in (*self.around.arrays, *self.frozen_arrays)]
 
     def _trace(self) -> tuple[Program, list[Any]]:
         call, function = self.call, self.function
@@ -520,7 +525,7 @@ class _Traced:
         if self.drew:
             return "the function draws random numbers"
         if not self.around.complete:
-            return "the function reads more objects than can be watched"
+            return "the function reads what can not be watched (an iterator, an object of C code, too many objects)"
         changed = self.around.changed()
         if changed is not None:
             return f"the function changes what it reads: {changed}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import os
+import random
 import sys
 import threading
 import warnings
@@ -506,10 +509,60 @@ def test_functions_with_a_state_are_not_compiled():
 
 def test_random_numbers_are_drawn_anew():
     rng = np.random.default_rng(0)
-    compiled = cr.compile(cr.grad(lambda x: np.sum(x * rng.normal(size=3))))
-    with pytest.warns(RuntimeWarning, match="random"):
-        made = [compiled(X) for _ in range(4)]
-    assert len({tuple(one) for one in made}) == 4
+    draw = np.random.default_rng(1).normal
+    for f in (
+        lambda x: np.sum(x * rng.normal(size=3)),
+        lambda x: np.sum(x * draw(size=3)),
+        lambda x: np.sum(x * np.random.rand(3)),  # noqa: NPY002 - plain code has it
+        lambda x: np.sum(x * random.random()),
+    ):
+        compiled = cr.compile(cr.grad(f))
+        with pytest.warns(RuntimeWarning, match="random"):
+            made = [compiled(X) for _ in range(4)]
+        assert len({tuple(one) for one in made}) == 4
+
+
+def test_what_can_not_be_watched_is_not_compiled():
+    numbers = iter(range(1, 100))
+    compiled = cr.compile(lambda x: np.sum(x) * next(numbers))
+    with pytest.warns(RuntimeWarning, match="can not be watched"):
+        made = [compiled(X) / X.sum() for _ in range(4)]
+    assert all(later > former for former, later in itertools.pairwise(made))
+
+
+def test_attributes_of_functions_and_names_made_up_as_the_code_runs(monkeypatch):
+    def f(x):
+        return np.sum(x) * f.k  # type: ignore[attr-defined]
+
+    f.k = 2.0  # type: ignore[attr-defined]
+    compiled = cr.compile(f)
+    np.testing.assert_allclose(compiled(X), 2 * X.sum())
+    f.k = 3.0  # type: ignore[attr-defined]
+    np.testing.assert_allclose(compiled(X), 3 * X.sum())
+
+    def g(x):
+        return np.sum(x) * globals()["RATE"]
+
+    compiled = cr.compile(g)
+    for rate in (2.0, 9.0):
+        monkeypatch.setitem(globals(), "RATE", rate)
+        np.testing.assert_allclose(compiled(X), rate * X.sum())
+
+
+def test_a_module_that_the_function_imports_itself(tmp_path, monkeypatch):
+    (tmp_path / "settings_of_a_test.py").write_text("rate = 2.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def f(x):
+        import settings_of_a_test  # type: ignore[import-not-found]
+
+        return np.sum(x) * settings_of_a_test.rate
+
+    compiled = cr.compile(f)
+    compiled(X)
+    np.testing.assert_allclose(compiled(X), 2 * X.sum())
+    sys.modules["settings_of_a_test"].rate = 5.0  # type: ignore[attr-defined]
+    np.testing.assert_allclose(compiled(X), 5 * X.sum())
 
 
 def test_a_memory_that_fills_once_is_compiled_then():
@@ -553,13 +606,15 @@ def test_printing_follows_the_values(capsys):
 
 
 def test_verify_notices_what_can_not_be_watched():
-    hidden = iter(range(100))
+    os.environ["CHAINRULE_TEST"] = "2"
 
     def f(x):
-        return np.sum(x) * next(hidden)
+        return np.sum(x) * len(os.environ["CHAINRULE_TEST"])
 
     compiled = cr.compile(f, verify=True)
-    compiled(X)
+    for _ in range(3):
+        compiled(X)
+    os.environ["CHAINRULE_TEST"] = "21"
     with pytest.raises(cr.CompileError, match="no longer does what was compiled"):
         compiled(X)
     steady = cr.compile(cr.grad(rosen), verify=True)

@@ -95,14 +95,16 @@ class Found(NamedTuple):
 class Surroundings:
     """The places that a function reads, the arrays in them, and the sources of random numbers."""
 
-    __slots__ = ("arrays", "complete", "generators", "places")
+    __slots__ = ("arrays", "complete", "generators", "late", "places")
 
     def __init__(self) -> None:
         self.places: list[Found] = []
         self.arrays: list[Any] = []
         self.generators: list[Any] = []
-        #: False where there was too much to follow.
+        #: False where there was too much to follow, or something that can not be looked into.
         self.complete = True
+        #: Whether some code imports a module that is not there yet.
+        self.late = False
 
     def changed(self) -> Found | None:
         """A place that no longer holds what it held."""
@@ -185,7 +187,7 @@ _Step = tuple[Found | None, Any]
 def _within(value: Any, found: Surroundings, names: set[str]) -> Iterator[_Step]:
     """The places in a value with what they hold, and what else it leads to."""
     if isinstance(value, types.FunctionType):
-        yield from _in_function(value, names)
+        yield from _in_function(value, found, names)
     elif isinstance(value, np.ndarray):
         found.arrays.append(value)
         if value.dtype.hasobject:
@@ -221,8 +223,12 @@ def _within(value: Any, found: Surroundings, names: set[str]) -> Iterator[_Step]
                 yield None, one
     elif isinstance(value, set | bytearray | deque):
         yield _together(value, found), ABSENT
-    elif not isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.generic, np.dtype, np.ufunc, *PLAIN)):
-        yield from _in_object(value)
+    elif isinstance(value, types.BuiltinFunctionType):
+        # A method of an object of C: the object is what it reads.
+        if not isinstance(value.__self__, types.ModuleType):
+            yield None, value.__self__
+    elif not isinstance(value, (types.ModuleType, np.generic, np.dtype, np.ufunc, *PLAIN)):
+        yield from _in_object(value, found)
 
 
 def _together(holder: Any, found: Surroundings) -> Found:
@@ -232,7 +238,11 @@ def _together(holder: Any, found: Surroundings) -> Found:
     return Found("items", holder, None, items)
 
 
-def _in_object(value: Any) -> Iterator[_Step]:
+def _in_object(value: Any, found: Surroundings) -> Iterator[_Step]:
+    if hasattr(type(value), "__next__"):
+        # What an iterator gives next is no place that could be looked at.
+        found.complete = False
+        return
     for name in ("__wrapped__", "func", "fget"):
         wrapped = _attribute(value, name)
         if wrapped is not ABSENT and callable(wrapped):
@@ -240,17 +250,20 @@ def _in_object(value: Any) -> Iterator[_Step]:
     if _is_constant(getattr(type(value), "__module__", None)):
         return
     held = _attribute(value, "__dict__")
+    slots = {name for base in type(value).__mro__ for name in _slots(base)}
+    if not isinstance(held, dict) and not slots and type(value).__basicsize__ > object.__basicsize__:
+        # An object of C, with contents that can not be seen.
+        found.complete = False
     if isinstance(held, dict):
         # (A new attribute may hide one of the class.)
         yield Found("length", held, None, len(held)), ABSENT
         for name, one in list(held.items()):
             if isinstance(name, str):
                 yield Found("attribute", value, name, one), one
-    for base in type(value).__mro__:
-        for name in _slots(base):
-            one = _attribute(value, name)
-            if one is not ABSENT:
-                yield Found("attribute", value, name, one), one
+    for name in slots:
+        one = _attribute(value, name)
+        if one is not ABSENT:
+            yield Found("attribute", value, name, one), one
     yield None, type(value)
 
 
@@ -284,7 +297,7 @@ def _in_class(kind: type) -> Iterator[_Step]:
                 yield Found("attribute", kind, name, one), one
 
 
-def _in_function(function: types.FunctionType, names: set[str]) -> Iterator[_Step]:
+def _in_function(function: types.FunctionType, found: Surroundings, names: set[str]) -> Iterator[_Step]:
     code = function.__code__
     if _is_constant(function.__globals__.get("__name__")) or _is_installed(code.co_filename):
         return
@@ -299,9 +312,20 @@ def _in_function(function: types.FunctionType, names: set[str]) -> Iterator[_Ste
     wrapped = getattr(function, "__wrapped__", None)
     if wrapped is not None:
         yield None, wrapped
-    read, attributes = names_in(code)
+    for name, value in list(function.__dict__.items()):
+        yield Found("attribute", function, name, value), value
+    read, attributes, imported = names_in(code)
     names.update(read, attributes)
     seen = function.__globals__
+    if not read.isdisjoint({"globals", "eval", "exec", "vars"}):
+        # Code that makes up names as it runs.
+        read = frozenset(seen)
+    for name in imported:
+        module = sys.modules.get(name)
+        if module is not None:
+            yield from _in_module(module, attributes, 0)
+        elif not _is_constant(name):
+            found.late = True
     for name in read:
         value = seen.get(name, ABSENT)
         if value is ABSENT:
@@ -324,21 +348,25 @@ def _in_module(module: types.ModuleType, attributes: frozenset[str], inside: int
 
 
 @lru_cache(maxsize=4096)
-def names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The global names and the attributes that a code object and those inside it read."""
+def names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The global names, the attributes and the modules that a code object and those inside it read."""
     read: set[str] = set()
     attributes: set[str] = set()
+    imported: set[str] = set()
     for one in dis.get_instructions(code):
         if one.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             read.add(str(one.argval))
-        elif one.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+        elif one.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"):
             attributes.add(str(one.argval))
+        elif one.opname == "IMPORT_NAME":
+            imported.add(str(one.argval))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             inner = names_in(constant)
             read |= inner[0]
             attributes |= inner[1]
-    return frozenset(read), frozenset(attributes)
+            imported |= inner[2]
+    return frozenset(read), frozenset(attributes), frozenset(imported)
 
 
 def _is_constant(module: Any) -> bool:
