@@ -151,28 +151,41 @@ def _check_array() -> str:
     return to.text()
 
 
-#: Odd, so that multiplying by it loses nothing: one changed word always changes the result.
-_FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
+#: The odd factors of XXH64 (Y. Collet, 2012): multiplying by them loses nothing.
+_FACTORS = tuple(factor - (1 << 64) for factor in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
 
 def _hash() -> str:
-    """A number that tells the contents of a block of memory, four lanes at a time."""
+    """A number that tells the contents of a block of memory: XXH64's rounds, four lanes at a time.
+
+    Each round is one to one in the word and in what came before, so a single changed word always changes the result;
+    the rotation carries a changed sign, the highest bit, to where the next factor spreads it.
+    """
+    first, second, third = _FACTORS
     to = Words(f"define i64 @{HASH}(i64 %data, i64 %bytes) {{")
-    lanes = [to.variable(17 * (lane + 1)) for lane in range(4)]
+
+    def rotated(value: str, by: int) -> str:
+        return to.op("or", to.op("shl", value, by), to.op("lshr", value, 64 - by))
+
+    def round_(lane: str, word: str) -> None:
+        mixed = rotated(to.op("add", to.get(lane), to.op("mul", word, second)), 31)
+        to.set(lane, to.op("mul", mixed, first))
+
+    lanes = [to.variable(1 + 17 * lane) for lane in range(4)]
     with to.times(to.op("lshr", "%bytes", 5)) as block:
         start = to.op("add", "%data", to.op("shl", block, 5))
         for number, lane in enumerate(lanes):
-            to.set(lane, to.op("mul", to.op("xor", to.get(lane), to.word(start, number)), _FACTOR))
+            round_(lane, to.word(start, number))
     done = to.op("and", "%bytes", -32)
     with to.times(to.op("sub", "%bytes", done)) as rest:
         place = to.op("add", to.op("add", "%data", done), rest)
         byte = to.value(f"load i8, ptr {to.pointer(place)}")
-        mixed = to.op("xor", to.get(lanes[0]), to.value(f"zext i8 {byte} to i64"))
-        to.set(lanes[0], to.op("mul", mixed, _FACTOR))
-    total = to.get(lanes[0])
-    for lane in lanes[1:]:
-        total = to.op("xor", total, to.op("lshr", total, 29))
-        total = to.op("xor", to.op("mul", total, _FACTOR), to.get(lane))
+        round_(lanes[0], to.value(f"zext i8 {byte} to i64"))
+    total = to.op("add", "%bytes", third)
+    for lane in lanes:
+        total = to.op("mul", rotated(to.op("xor", total, to.get(lane)), 27), first)
+        total = to.op("mul", to.op("xor", total, to.op("lshr", total, 33)), second)
+    total = to.op("mul", to.op("xor", total, to.op("lshr", total, 29)), third)
     to.leave(to.op("xor", total, to.op("lshr", total, 32)))
     return to.text()
 
