@@ -109,7 +109,7 @@ def differentiable(piece: Piece, wrt: Sequence[Var]) -> tuple[Var, ...]:
     return tuple(kept)
 
 
-def scalar_partials(piece: Piece, wrt: Sequence[Var], leaf: Callable[[Var], Leaf]) -> list[Expr | None]:
+def scalar_partials(piece: Piece, wrt: Sequence[Var], leaf: Callable[[Var], Expr]) -> list[Expr | None]:
     """The partials of one step between numbers: the sweep of a program whose one result is that number."""
     with np.errstate(all="ignore"):
         swept = backprop(piece.program, [piece.reads.index(var) for var in wrt])

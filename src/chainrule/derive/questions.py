@@ -24,7 +24,8 @@ from chainrule.source import Place, place
 from chainrule.transforms.forward import forward
 
 if TYPE_CHECKING:
-    from chainrule.derive.story import Block, Story
+    from chainrule.derive.block import Block
+    from chainrule.derive.story import Story
 
 __all__ = ["Nonfinite", "Path", "Why", "find", "where_nonfinite", "why"]
 

@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.derive.block import Block, readers_of
 from chainrule.derive.closed import closed_forms
-from chainrule.derive.derivation import Adjoint, Contribution, Gradient, Input, Item, Local, Partial, Verdict
+from chainrule.derive.derivation import Adjoint, Gradient, Input, Item, Local, Verdict
 from chainrule.derive.evidence import Evidence
-from chainrule.derive.expression import Expr, Leaf, evaluate, expression_of
-from chainrule.derive.grouping import Group, groups_of
-from chainrule.derive.kinds import local_derivatives, words_of
+from chainrule.derive.expression import Leaf
+from chainrule.derive.grouping import groups_of
+from chainrule.derive.kinds import local_derivatives
 from chainrule.derive.naming import names_of
-from chainrule.derive.pullback import Piece, Pulled, differentiable, piece_of, pulled_back, scalar_partials
-from chainrule.derive.real import added, tidy
-from chainrule.derive.witness import agree, combined, formula_agrees, pullback_agrees
-from chainrule.program import Literal, Program, Step, Var
-from chainrule.rule import Discrete, Elementwise
-from chainrule.source import Place, place
+from chainrule.derive.real import added
+from chainrule.derive.witness import agree, formula_agrees
+from chainrule.program import Literal, Program, Var
 
 __all__ = ["Story"]
 
@@ -74,7 +72,7 @@ class Story:
         groups = groups_of(self.program, self.used)
         for number, group in enumerate(groups, start=1):
             self.blocks.append(Block(self, group, str(number)))
-        self.readers = _readers(self.blocks)
+        self.readers = readers_of(self.blocks)
         return tuple(block.item(self.readers) for block in self.blocks)
 
     def inputs(self) -> tuple[Input, ...]:
@@ -153,225 +151,3 @@ class Story:
         exprs = [one.expr for one in kept if one.expr is not None]
         expr = added(exprs) if exprs and len(exprs) == len(kept) and not seeded else None
         return Adjoint(leaf, kept, expr, value, verdict, seeded, notes)
-
-
-def _readers(blocks: Sequence[Block]) -> dict[Var, list[Block]]:
-    found: dict[Var, list[Block]] = {}
-    for block in blocks:
-        for var in block.piece.reads:
-            found.setdefault(var, []).append(block)
-    return found
-
-
-class Block:
-    """Some steps that are told as one."""
-
-    def __init__(self, story: Story, group: Group, label: str) -> None:
-        program = story.program
-        self.story, self.group, self.label = story, group, label
-        self.steps = [program.steps[position] for position in group.steps]
-        self.makes = self.steps[-1].outputs
-        for var in self.makes:
-            if var in story.unnamed:
-                story.names[var] = f"{story.letter}{label}" + (
-                    "" if len(self.makes) == 1 else f"_{self.makes.index(var)}"
-                )
-        self.parts = [
-            Block(story, Group((position,)), f"{label}.{number}")
-            for number, position in enumerate(group.steps[:-1], start=1)
-        ] if len(group.steps) > 1 else []  # fmt: skip
-        self.piece: Piece = piece_of(program, self.steps, self.makes)
-        self._pulled: Pulled | None = None
-        self._verdicts: dict[Var, Verdict] = {}
-        self._contributed: dict[Var, Any] = {}
-
-    @property
-    def wrt(self) -> tuple[Var, ...]:
-        """What it reads that carries an adjoint."""
-        return tuple(var for var in self.piece.reads if var in self.story.evidence.adjoints)
-
-    @property
-    def pulled(self) -> Pulled | None:
-        if self._pulled is None and self.wrt and any(var in self.story.evidence.adjoints for var in self.makes):
-            story, evidence = self.story, self.story.evidence
-            wrt = differentiable(self.piece, self.wrt)
-            self._pulled = pulled_back(self.piece, wrt, story.leaf, story.adjoint_leaf, tidy=self.tidied)
-            self._verdicts = pullback_agrees(
-                self.piece, self._pulled.program, wrt, evidence.values.__getitem__, f"{self.label}"
-            )
-            given = [evidence.values[var] for var in self.piece.reads]
-            seeds = [self._seed(var) for var in self.makes]
-            with np.errstate(all="ignore"):
-                results = self._pulled.program.run([*given, *seeds])
-            self._contributed = dict(zip(wrt, results, strict=True))
-        return self._pulled
-
-    @property
-    def name(self) -> str:
-        """The name of what it makes."""
-        return self.story.names[self.makes[0]]
-
-    @property
-    def place(self) -> Place | None:
-        """The user's line."""
-        return place(self.story.program.sites.get(self.makes[0]))
-
-    def expression(self) -> Expr | None:
-        """What it makes, from what it reads."""
-        known: dict[Var, Expr] = {self.piece.inner[one]: self.story.leaf(one) for one in self.piece.reads}
-        return expression_of(self.piece.program, self.piece.inner[self.makes[0]], known)
-
-    def partial_value(self, expr: Expr, index: tuple[int, ...]) -> float | None:
-        """A partial of an elementwise step at one entry of its result."""
-        shape = self.story.program.types[self.makes[0]].shape
-        try:
-            with np.errstate(all="ignore"):
-                made = np.broadcast_to(np.asarray(evaluate(expr, self._lookup)), shape)
-                return float(made[index]) if made.ndim == len(index) else None
-        except (ValueError, IndexError, KeyError):
-            return None
-
-    def tidied(self, expr: Expr) -> Expr:
-        """The expression after real identities, with this block's own results by their names."""
-        known: dict[Var, Expr] = {self.piece.inner[one]: self.story.leaf(one) for one in self.piece.reads}
-        results = {}
-        for var in self.makes:
-            made = expression_of(self.piece.program, self.piece.inner[var], known)
-            if made is not None:
-                results[made] = self.story.leaf(var)
-        return tidy(expr, results)
-
-    def _seed(self, var: Var) -> Any:
-        found = self.story.evidence.adjoints.get(var)
-        kind = self.story.program.types[var]
-        return np.zeros(kind.shape, kind.dtype)[()] if found is None else found
-
-    def _lookup(self, leaf: Leaf) -> Any:
-        evidence = self.story.evidence
-        for var in (*self.piece.reads, *self.makes):
-            if self.story.names[var] == leaf.name:
-                return self._seed(var) if leaf.adjoint else evidence.values[var]
-        raise KeyError(leaf.name)
-
-    def contribution(self, var: Var) -> Contribution | None:
-        """What this block adds to the adjoint of a variable that it reads."""
-        pulled = self.pulled
-        if pulled is None or var not in pulled.wrt:
-            return None
-        expr = pulled.exprs[pulled.wrt.index(var)]
-        value = self._contributed[var]
-        verdicts = [self._verdicts[var]]
-        if expr is not None:
-            verdicts.append(formula_agrees(expr, self._lookup, value))
-        summed = _summed(self.story.program, self.steps, var)
-        through = self.story.leaf(self.makes[0])
-        return Contribution(self.label, expr, value, combined(verdicts), summed, (), through)
-
-    # -- the item
-
-    def item(self, readers: dict[Var, list[Block]]) -> Item:
-        """What a reader is told of this block."""
-        story, evidence = self.story, self.story.evidence
-        program = story.program
-        var = self.makes[0]
-        step = self.steps[-1]
-        kind = program.types[var]
-        expr = self.expression()
-        discrete = kind.dtype.kind not in "fc" or isinstance(step.rule, Discrete)
-        adjoint = None
-        for one in self.makes:
-            adjoint = adjoint or story.adjoint(one, readers)
-        inner = _readers([*self.parts, *([_LastPart(self)] if self.parts else [])])
-        parts = tuple(part.item({**readers, **inner}) for part in self.parts)
-        if self.parts:
-            parts = (*parts, _LastPart(self).item(readers))
-        partials = self.partials()
-        verdicts = [self._verdicts[one] for one in self._verdicts]
-        if adjoint is not None:
-            verdicts.append(adjoint.verdict)
-        verdicts += [one.verdict for one in parts]
-        return Item(
-            label=self.label,
-            name=story.names[var],
-            leaf=story.leaf(var),
-            kind="group" if self.parts else "step",
-            words=self.group.words or words_of(step),
-            shape=kind.shape,
-            dtype=kind.dtype.name,
-            place=self.place,
-            expr=expr,
-            reads=tuple(story.names[one] for one in self.piece.reads),
-            consumers=tuple(dict.fromkeys(block.label for one in self.makes for block in readers.get(one, ()))),
-            partials=partials,
-            adjoint=adjoint,
-            value=evidence.values[var],
-            verdict=combined(verdicts),
-            parts=parts,
-            discrete=discrete,
-            steps=self.group.steps,
-            convention=step.rule.convention if not self.parts else "",
-        )
-
-    def partials(self) -> tuple[Partial, ...]:
-        """The local derivatives: of an elementwise step the partials themselves, else the pullback."""
-        story = self.story
-        pulled = self.pulled
-        if pulled is None:
-            return ()
-        if len(self.steps) == 1 and isinstance(self.steps[0].rule, Elementwise):
-            return tuple(
-                Partial(story.leaf(var), "partial", expr)
-                for var, expr in zip(pulled.wrt, self._elementwise(pulled.wrt), strict=True)
-            )
-        return tuple(
-            Partial(story.leaf(var), "pullback", expr) for var, expr in zip(pulled.wrt, pulled.exprs, strict=True)
-        )
-
-    def _elementwise(self, wrt: Sequence[Var]) -> list[Expr | None]:
-        """The partials of an elementwise step: its pullback, entry by entry, of an adjoint of 1."""
-        story = self.story
-        scalar = _scalar_piece(self.piece, self.steps[0])
-        inner: dict[Var, Expr] = {scalar.inner[var]: Leaf((), story.names[var]) for var in self.piece.reads}
-        whole = expression_of(scalar.program, scalar.inner[self.makes[0]], inner)
-        known = {} if whole is None else {whole: Leaf((), story.names[self.makes[0]])}
-        return [
-            None if expr is None else tidy(expr, known)
-            for expr in scalar_partials(scalar, wrt, lambda var: Leaf((), story.names[var]))
-        ]
-
-
-class _LastPart(Block):
-    """The last step of a group, as its last part: it makes what the group makes."""
-
-    def __init__(self, block: Block) -> None:
-        story = block.story
-        names = {var: story.names[var] for var in block.makes}
-        super().__init__(story, Group((block.group.steps[-1],)), f"{block.label}.{len(block.steps)}")
-        story.names.update(names)
-
-
-def _scalar_piece(piece: Piece, step: Step) -> Piece:
-    from chainrule.build import Builder
-    from chainrule.program import array_type
-
-    builder = Builder("partial")
-    inner: dict[Var, Any] = {}
-    for var, place_of in zip(piece.reads, piece.program.inputs, strict=True):
-        inner[var] = builder.input(array_type((), piece.program.types[place_of].dtype)).var
-    (made,) = builder.add(
-        step.rule, tuple(one if isinstance(one, Literal) else inner[one] for one in step.inputs), step.params
-    )
-    inner[step.outputs[0]] = made
-    return Piece(builder.finish([builder.value(made)]), piece.reads, step.outputs, inner)
-
-
-def _summed(program: Program, steps: Sequence[Step], var: Var) -> tuple[int, ...]:
-    """The axes of the result along which an elementwise step spreads the variable."""
-    for step in steps:
-        if isinstance(step.rule, Elementwise) and var in step.inputs:
-            shape, mine = program.types[step.outputs[0]].shape, program.types[var].shape
-            extra = len(shape) - len(mine)
-            return tuple(range(extra)) + tuple(
-                place_of + extra for place_of, extent in enumerate(mine) if extent == 1 and shape[place_of + extra] != 1
-            )
-    return ()
