@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from chainrule.source import Place, place
 if TYPE_CHECKING:
     from chainrule.derive.story import Story
 
-__all__ = ["Block", "Formulae", "readers_of", "spread_axes"]
+__all__ = ["Block", "Formulae", "Naming", "readers_of", "spread_axes"]
 
 
 def readers_of(blocks: Sequence[Block]) -> dict[Var, list[Block]]:
@@ -33,6 +33,19 @@ def readers_of(blocks: Sequence[Block]) -> dict[Var, list[Block]]:
         for var in block.piece.reads:
             found.setdefault(var, []).append(block)
     return found
+
+
+class Naming(Protocol):
+    """What variables are called: in general, or in a pass of a loop that stands for all."""
+
+    def leaf(self, var: Var) -> Leaf:
+        """The variable in an expression."""
+
+    def adjoint_leaf(self, var: Var) -> Leaf:
+        """Its adjoint in an expression."""
+
+    def name(self, var: Var) -> str:
+        """The name that a reader knows it by."""
 
 
 class Formulae:
@@ -45,8 +58,11 @@ class Formulae:
         makes: Sequence[Var],
         leaf: Callable[[Var], Expr],
         adjoint: Callable[[Var], Leaf],
+        given: Mapping[Var, Leaf] | None = None,
     ) -> None:
         self.steps, self.leaf, self.adjoint = steps, leaf, adjoint
+        #: Results of these steps that are written as something that is given (an entry of an array, of each pass).
+        self.given = given or {}
         self.piece: Piece = piece_of(program, steps, makes)
 
     def expression(self) -> Expr | None:
@@ -54,7 +70,8 @@ class Formulae:
         return expression_of(self.piece.program, self.piece.inner[self.piece.makes[0]], self._known())
 
     def _known(self) -> dict[Var, Expr]:
-        return {self.piece.inner[one]: self.leaf(one) for one in self.piece.reads}
+        known: dict[Var, Expr] = {self.piece.inner[one]: self.leaf(one) for one in self.piece.reads}
+        return known | {self.piece.inner[var]: leaf for var, leaf in self.given.items()}
 
     def tidied(self, expr: Expr) -> Expr:
         """An expression after real identities, with the results of these steps by their names."""
@@ -99,21 +116,28 @@ class Formulae:
 class Block:
     """Some steps that are told as one."""
 
-    def __init__(self, story: Story, group: Group, label: str) -> None:
+    def __init__(
+        self,
+        story: Story,
+        group: Group,
+        label: str,
+        naming: Naming | None = None,
+        given: Mapping[Var, Leaf] | None = None,
+    ) -> None:
         program = story.program
         self.story, self.group, self.label = story, group, label
+        self.naming: Naming = story if naming is None else naming
         self.steps = [program.steps[position] for position in group.steps]
         self.makes = self.steps[-1].outputs
         for var in self.makes:
-            if var in story.unnamed:
-                story.names[var] = f"{story.letter}{label}" + (
-                    "" if len(self.makes) == 1 else f"_{self.makes.index(var)}"
-                )
+            story.christen(var, label, "" if len(self.makes) == 1 else f"_{self.makes.index(var)}")
+        self.given = {var: leaf for var, leaf in (given or {}).items() if any(var in one.outputs for one in self.steps)}
         self.parts = [
-            Block(story, Group((position,)), f"{label}.{number}")
+            Block(story, Group((position,)), f"{label}.{number}", naming, given)
             for number, position in enumerate(group.steps[:-1], start=1)
         ] if len(group.steps) > 1 else []  # fmt: skip
-        self.formulae = Formulae(program, self.steps, self.makes, story.leaf, story.adjoint_leaf)
+        leaf, adjoint = self.naming.leaf, self.naming.adjoint_leaf
+        self.formulae = Formulae(program, self.steps, self.makes, leaf, adjoint, self.given)
         self.piece = self.formulae.piece
         self._pulled: Pulled | None = None
         self._verdicts: dict[Var, Verdict] | None = None
@@ -126,6 +150,7 @@ class Block:
 
     @property
     def pulled(self) -> Pulled | None:
+        """The adjoints of what it reads, as a program and as formulae; None where no adjoint reaches it."""
         if self._pulled is None and self.wrt and any(var in self.story.evidence.adjoints for var in self.makes):
             evidence = self.story.evidence
             self._pulled = self.formulae.pulled(self.wrt)
@@ -177,7 +202,7 @@ class Block:
     def _lookup(self, leaf: Leaf) -> Any:
         evidence = self.story.evidence
         for var in (*self.piece.reads, *self.makes):
-            mine = self.story.leaf(var)
+            mine = self.naming.leaf(var)
             if mine.name == leaf.name and mine.index == leaf.index:
                 return self._seed(var) if leaf.adjoint else evidence.values[var]
         raise KeyError(leaf.name)
@@ -192,13 +217,14 @@ class Block:
         pulled = self.pulled
         if pulled is None or var not in pulled.wrt:
             return None
-        expr = pulled.exprs[pulled.wrt.index(var)]
+        # What is written for an entry of each pass has no formula for the whole array.
+        expr = None if self.given else pulled.exprs[pulled.wrt.index(var)]
         value = self._contributed[var]
         verdicts = [self.verdicts[var]]
         if expr is not None:
             verdicts.append(formula_agrees(expr, self._lookup, value))
         summed = spread_axes(self.story.program, self.steps, var)
-        through = self.story.leaf(self.makes[0])
+        through = self.naming.leaf(self.makes[0])
         return Contribution(self.label, expr, value, combined(verdicts), summed, (), through)
 
     # -- the item
@@ -214,7 +240,7 @@ class Block:
         discrete = kind.dtype.kind not in "fc" or isinstance(step.rule, Discrete)
         adjoint = None
         for one in self.makes:
-            adjoint = adjoint or story.adjoint(one, readers)
+            adjoint = adjoint or story.adjoint(one, readers, self.naming)
         inner = readers_of([*self.parts, *([_LastPart(self)] if self.parts else [])])
         parts = tuple(part.item({**readers, **inner}) for part in self.parts)
         if self.parts:
@@ -226,15 +252,15 @@ class Block:
         verdicts += [one.verdict for one in parts]
         return Item(
             label=self.label,
-            name=story.names[var],
-            leaf=story.leaf(var),
+            name=self.naming.name(var),
+            leaf=self.naming.leaf(var),
             kind="group" if self.parts else "step",
             words=self.group.words or words_of(step),
             shape=kind.shape,
             dtype=kind.dtype.name,
             place=self.place,
             expr=expr,
-            reads=tuple(story.names[one] for one in self.piece.reads),
+            reads=tuple(self.naming.name(one) for one in self.piece.reads),
             consumers=tuple(dict.fromkeys(block.label for one in self.makes for block in readers.get(one, ()))),
             partials=partials,
             adjoint=adjoint,
@@ -262,8 +288,11 @@ class _LastPart(Block):
     def __init__(self, block: Block) -> None:
         story = block.story
         names = {var: story.names[var] for var in block.makes}
-        super().__init__(story, Group((block.group.steps[-1],)), f"{block.label}.{len(block.steps)}")
+        passed = {var: story.passed[var] for var in block.makes if var in story.passed}
+        label = f"{block.label}.{len(block.steps)}"
+        super().__init__(story, Group((block.group.steps[-1],)), label, block.naming, block.given)
         story.names.update(names)
+        story.passed.update(passed)
 
 
 def _scalar_piece(piece: Piece, step: Step) -> Piece:

@@ -84,6 +84,8 @@ class Input:
     captured: bool = False
     #: Empty where it is not differentiated by.
     adjoint: Adjoint | None = None
+    #: Of arguments that stand in a row here, one a pass of a loop: how many (``value`` and adjoint are stacked).
+    passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from chainrule.program import Literal, Operand, Program, Step, Var
 from chainrule.rule import Rule
 
-__all__ = ["Expr", "Leaf", "Node", "Number", "evaluate", "expression_of", "leaves_of", "node_count"]
+__all__ = ["Expr", "Leaf", "Node", "Number", "Over", "evaluate", "expression_of", "leaves_of", "node_count"]
 
 #: An expression whose tree would have more nodes than this is not written out.
 LARGEST = 400
@@ -58,6 +58,14 @@ class Node(Expr):
     def over(self, *operands: Expr) -> Node:
         """The same rule on other operands."""
         return replace(self, operands=operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Over(Expr):
+    """The sum of an expression over the passes of a loop, whose number is ``letter``."""
+
+    letter: str = "l"
+    inner: Expr = field(default=None)  # type: ignore[assignment]
 
 
 def expression_of(
@@ -117,6 +125,8 @@ def leaves_of(expr: Expr) -> Iterator[Leaf]:
     """The variables of an expression, from left to right, each as often as it occurs."""
     if isinstance(expr, Leaf):
         yield expr
+    elif isinstance(expr, Over):
+        yield from leaves_of(expr.inner)
     elif isinstance(expr, Node):
         for one in expr.operands:
             yield from leaves_of(one)

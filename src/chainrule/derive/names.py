@@ -79,7 +79,8 @@ def latex_name(leaf: Leaf, indices: str = "") -> str:
     word, below = (found["head"], found["tail"]) if found else (leaf.name, "")
     text = _latex_word(word or leaf.name)
     if leaf.index:
-        text += f"^{{({leaf.index})}}"
+        # In braces: a transpose or a power of it is another exponent.
+        text = f"{{{text}^{{({leaf.index})}}}}"
     subscript = ",\\,".join(one for one in (below, indices) if one)
     if subscript:
         text += f"_{{{subscript}}}"
@@ -97,7 +98,7 @@ def superscript(text: str) -> str:
     return f"^{text}" if len(text) == 1 or text.isalnum() else f"^({text})"
 
 
-_LOWERED = dict(zip("ijkmnprs,0123456789", "ᵢⱼₖₘₙₚᵣₛ,₀₁₂₃₄₅₆₇₈₉", strict=True))
+_LOWERED = dict(zip("ijklmnprst,0123456789", "ᵢⱼₖₗₘₙₚᵣₛₜ,₀₁₂₃₄₅₆₇₈₉", strict=True))
 
 
 def lowered(letters: str) -> str:

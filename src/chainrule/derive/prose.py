@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from chainrule.derive.derivation import Adjoint, Derivation, Input, Item
+from chainrule.derive.names import unicode_name
 from chainrule.derive.summary import shape_text
 from chainrule.derive.writing import is_quiet
-
-if TYPE_CHECKING:
-    from chainrule.derive.derivation import Adjoint, Derivation, Input, Item
 
 __all__ = [
     "CONVENTIONS", "base_case", "check_sentences", "choices_sentence", "inductive_step", "loop_sentences", "notes_on",
@@ -31,7 +29,8 @@ CONVENTIONS = (
 
 def base_case(d: Derivation) -> str:
     """How the chain rule begins."""
-    return f"Base case. The result is {d.output.name}, and it changes as itself: d{d.output.name} = 1."
+    name = unicode_name(d.output)
+    return f"Base case. The result is {name}, and it changes as itself: d{name} = 1."
 
 
 def inductive_step() -> str:

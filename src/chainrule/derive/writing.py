@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.derive.expression import Expr, Leaf, Node, Number, leaves_of
+from chainrule.derive.expression import Expr, Leaf, Node, Number, Over, leaves_of
 from chainrule.derive.forms import ATOM, PRODUCT, SUM, Form, Slot, form_of
 from chainrule.derive.names import latex_name, latex_number, lowered, superscript, unicode_name, unicode_number
 from chainrule.rule import Elementwise, Gather, Index
@@ -114,6 +114,13 @@ class _Writer:
             return text, ATOM if text[:1] not in "-−" and "\\cdot" not in text else 5, False
         if isinstance(expr, Leaf):
             return medium.leaf(expr, self.joined(subs)), ATOM, False
+        if isinstance(expr, Over):
+            return (
+                medium.sum.format(expr.letter if medium is LATEX else lowered(expr.letter))
+                + self.write(expr.inner, SUM + 1, subs),
+                SUM,
+                True,
+            )
         assert isinstance(expr, Node)
         return self.node(expr, subs)
 

@@ -100,7 +100,7 @@ def _largest(one: Input, adjoint: Adjoint, derivation: Derivation) -> Markup | N
     """By which paths the entry with the largest derivative reaches the result."""
     value = np.asarray(adjoint.value, dtype=np.float64)
     sizes = np.where(np.isnan(value), np.inf, np.abs(value))
-    if derivation.evidence is None or len(derivation.items) > _FOLLOWED or not np.any(sizes):
+    if one.passes or derivation.evidence is None or len(derivation.items) > _FOLLOWED or not np.any(sizes):
         return None
     index = tuple(map(int, np.unravel_index(int(np.argmax(sizes)), sizes.shape)))
     answer = derivation.why(one.name, index)
