@@ -51,7 +51,7 @@ def account(derivation: Derivation, names: Names, beside: Beside | None) -> Mark
 def question(derivation: Derivation, names: Names) -> Markup:
     """The function, its arguments, and what is wanted."""
     wanted = [one for one in derivation.inputs if one.adjoint is not None]
-    count = sum(int(np.prod(one.shape)) for one in wanted)
+    count = sum(int(np.prod(one.shape)) * max(one.passes, 1) for one in wanted)
     rows = [
         element(
             "tr",
