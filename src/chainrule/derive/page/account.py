@@ -288,8 +288,8 @@ def chain_rule(derivation: Derivation, names: Names) -> Markup:
         ),
         paragraph(
             "In the pictures blue is above zero and orange below it, the darker the larger; red is not finite. In the "
-            "list of steps an arc leads from a step to those that read it. The arrow keys ← and → walk through the list, "
-            "down with the values and up with the adjoints.",
+            "list of steps an arc leads from a step to those that read it. The arrow keys ← and → walk through the "
+            "list, down with the values and up with the adjoints.",
             note=True,
         ),
         *shown,
