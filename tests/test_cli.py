@@ -261,6 +261,36 @@ def test_trace_of_the_gradient(run: Run) -> None:
     assert cr.Program.parse(out) == cr.grad(lambda x: x * x).program(3.0)
 
 
+def test_derive_in_every_form(run: Run, folder: Path) -> None:
+    at = ("model.py:loss", "--at", "[0.5, -1.0, 2.0]")
+    text = plain(run("derive", *at))
+    assert text.startswith("The derivative of loss, step by step")
+    assert "they agree" in text
+    assert r"\documentclass" in plain(run("derive", *at, "--format", "latex"))
+    done = run("derive", *at, "--format", "html", "-o", "deep/page.html")
+    plain(done)
+    assert done.err == "wrote deep/page.html\n"
+    assert (folder / "deep" / "page.html").read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
+    source = plain(run("derive", *at, "--format", "numpy"))
+    space: dict[str, Any] = {}
+    exec(compile(source, "made.py", "exec"), space)
+    value, gradient = space["value_and_grad_loss"](np.array([0.5, -1.0, 2.0]))
+    np.testing.assert_allclose(gradient, GRADIENT, rtol=1e-14)
+    assert np.ndim(value) == 0
+
+
+def test_derive_opens_a_page_and_nothing_else(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    plain(run("derive", "model.py:square", "--at", "3.0", "--format", "html", "--open", "-o", "p.html"))
+    assert opened == [(folder / "p.html").resolve().as_uri()]
+    done = run("derive", "model.py:square", "--at", "3.0", "--open")
+    assert done.code == 3
+    assert "--format html" in done.err
+    assert run("derive", "model.py:vector", "--at", "[1.0, 2.0]").code == 3
+    assert run("derive", "model.py:square", "--at", "3.0", "--format", "word").code == 2
+
+
 def test_trace_as_json_and_to_a_file(run: Run, folder: Path) -> None:
     found = json.loads(plain(run("trace", "model.py:loss", "--at", "[1.0, 2.0]", "--json", "--out", "deep/p.txt")))
     assert found["inputs"] == [{"name": "x", "shape": [2], "dtype": "float64"}]
@@ -403,7 +433,7 @@ def test_exit_codes_of_the_command_line(run: Run, argv: list[str], code: int) ->
 
 def test_help_shows_every_command_and_examples(run: Run) -> None:
     out = plain(run("--help"))
-    for words in ("grad", "trace", "check", "bench", "tour", "--version", "examples:", "point.npz", "x=1.5"):
+    for words in ("grad", "trace", "derive", "check", "bench", "tour", "--version", "examples:", "point.npz", "x=1.5"):
         assert words in out
     for name in ("grad", "trace", "check"):
         assert "POINT" in plain(run(name, "--help"))

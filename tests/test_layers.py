@@ -55,6 +55,7 @@ MAY_IMPORT = {
             ".program",
             ".build",
             ".expand",
+            ".export",
             ".repetition",
             ".arguments",
             ".operators",

@@ -1,8 +1,9 @@
-"""The command ``chainrule``: grad, trace, check, bench and tour. Reads the command line, calls the operators, prints.
+"""The command ``chainrule``: grad, trace, derive, check, bench, tour. Reads the command line, calls the operators.
 
 Exit codes: 0 fine; 2 a wrong command line; 3 a mistake in what it was pointed at (no such file or function, arrays that
 do not fit, a function that raises, an error of chainrule's), said on standard error without a traceback of ours; 4 a
-mistake of chainrule's own; 130 interrupted. ``check`` says 0 PASS, 1 FAIL, 2 INCONCLUSIVE, and 3 for every mistake.
+mistake of chainrule's own; 130 interrupted. ``check`` says 0 PASS, 1 FAIL, 2 INCONCLUSIVE, and 3 for every mistake;
+``derive`` says 1 where the numbers speak against a step.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,6 +40,7 @@ examples:
   chainrule grad model.py:loss --at point.npz --value
   chainrule grad model.py:loss --at "[1.0, 2.0]" --out gradient.npz
   chainrule trace model.py:loss --at x=1.5 --at y=2.5 --grad
+  chainrule derive model.py:loss --at point.npz --format html -o loss.html --open
   chainrule check model.py:loss --at point.npz
   chainrule bench model.py:loss --at point.npz
   chainrule tour --out tour
@@ -110,6 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--out", metavar="FILE", help="write the program to this text file instead of printing it")
     trace.add_argument("--json", action="store_true", help="program, inputs, results and cost as JSON")
 
+    derive = command("derive", "the derivation of a gradient: every step written down, and verified by numbers")
+    _about_function(derive)
+    derive.add_argument(
+        "--format", choices=("text", "latex", "html", "numpy", "c"), default="text",
+        help="text, a LaTeX document, a page, or the gradient as source (default: %(default)s)",
+    )  # fmt: skip
+    derive.add_argument("-o", "--out", metavar="FILE", help="write it to this file instead of printing it")
+    derive.add_argument("--open", action="store_true", help="show the page in the browser")
+    # What the function prints must not get into a page or a source.
+    derive.set_defaults(json=True)
+
     check = command(
         "check", "hold a gradient against finite differences, and say what would have been seen",
         " Exit code: 0 PASS, 1 FAIL (or WARN), 2 INCONCLUSIVE, 3 a mistake in the call.",
@@ -154,7 +168,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
-    run = {"grad": _grad, "trace": _trace, "check": _check, "bench": _bench, "tour": _tour}[options.command]
+    run = {"grad": _grad, "trace": _trace, "derive": _derive, "check": _check, "bench": _bench, "tour": _tour}[
+        options.command
+    ]
     try:
         code = run(options)
         sys.stdout.flush()
@@ -730,6 +746,41 @@ def _trace(options: argparse.Namespace) -> int:
         _write(Path(options.out), lambda path: path.write_text(text, encoding="utf-8"))
     elif not options.json:
         sys.stdout.write(text)
+    return OK
+
+
+def _derive(options: argparse.Namespace) -> int:
+    if options.open and options.format != "html":
+        raise Mistake(f"--open shows a page, and --format is {options.format}", cure="add --format html")
+    from chainrule.derive import derive
+
+    with _quiet(options):
+        call = _call(options)
+        argnums = call.argnums if len(call.argnums) > 1 else call.argnums[0]
+        made = derive(call.function, *call.args, argnums=argnums, **call.kwargs)
+        if options.format == "text":
+            plain = bool(options.out) or not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+            text = made.text(_width(), colour=not plain)
+        elif options.format == "latex":
+            text = made.latex(standalone=True)
+        elif options.format == "html":
+            text = made.html()
+        else:
+            text = made.numpy_source() if options.format == "numpy" else made.c_source()
+    out = options.out
+    if options.open and not out:
+        out = str(Path(tempfile.mkdtemp(prefix="chainrule-")) / f"{call.name}.html")
+    if out:
+        _write(Path(out), lambda path: path.write_text(text, encoding="utf-8"))
+    else:
+        sys.stdout.write(text)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(Path(out).resolve().as_uri())
+    if made.unverified:
+        sys.stderr.write(f"NOT VERIFIED: {', '.join(made.unverified)}\n")
+        return FAILED
     return OK
 
 

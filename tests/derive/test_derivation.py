@@ -147,6 +147,33 @@ def test_a_kink_is_told_apart_from_a_mistake() -> None:
     assert "kink" in d.items[0].verdict.how
 
 
+def test_choices_by_values_are_told() -> None:
+    def f(x: Any) -> Any:
+        if np.sum(x) > 1.0:
+            return np.sum(x[x > 0.5] ** 2)
+        return x[0]
+
+    d = derive(f, np.array([0.2, 0.7, 0.9]))
+    assert len(d.choices) == 2
+    assert "x > 0.5 is what it is, entry by entry" in d.choices
+    assert "> 1 is True" in d.choices[0]
+    assert "The derivation holds while these choices stay the same" in " ".join(str(d).split())
+
+
+def test_source_is_that_of_the_call() -> None:
+    x = np.array([1.0, 2.0])
+    d = derive(lambda x: np.sum(x**3), x)
+    x[:] = 7.0
+    space: dict[str, Any] = {}
+    source = d.numpy_source()
+    exec(source, space)
+    (name,) = [one for one in space if one.startswith("value_and_grad")]
+    value, gradient = space[name](np.array([1.0, 2.0]))
+    assert value == d.value
+    np.testing.assert_array_equal(gradient, d.gradient[0].value)
+    assert "chainrule" not in "".join(line for line in source.splitlines() if line.startswith(("import", "from")))
+
+
 def test_two_thousand_steps() -> None:
     def long(x: Any) -> Any:
         for number in range(1000):

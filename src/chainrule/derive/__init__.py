@@ -9,6 +9,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from chainrule.arguments import Point, name_of
+from chainrule.containers import unflatten
 from chainrule.derive.derivation import (
     Adjoint,
     Contribution,
@@ -80,8 +81,20 @@ def derive(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 0, 
         gradient=story.gradient(inputs),
         check=check,
         evidence=evidence,
+        choices=story.choices(),
         story=story,
+        call=(f, _as_given(point), kwargs, argnums),
     )
+
+
+def _as_given(point: Point) -> tuple[Any, ...]:
+    """The arguments of the call, those that are differentiated by as they were when it was made."""
+    args = list(point.args)
+    start = 0
+    for position, tree in zip(point.argnums, point.trees, strict=True):
+        args[position] = unflatten(tree, point.leaves[start : start + tree.size])
+        start += tree.size
+    return tuple(args)
 
 
 def _outside(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:

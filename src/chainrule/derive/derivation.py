@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.derive.expression import Expr, Leaf
+from chainrule.errors import ArgumentError, NoRule
 from chainrule.source import Place
 
 if TYPE_CHECKING:
@@ -258,6 +259,10 @@ class Derivation:
     remarks: tuple[str, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
     story: Story | None = field(default=None, repr=False, compare=False)
+    #: Function, arguments, keyword arguments and argnums of the call, for the forms that trace it again.
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     # -- looking things up
 
@@ -306,14 +311,26 @@ class Derivation:
         return made
 
     def numpy_source(self) -> str:
-        """The gradient as a module of plain NumPy, without chainrule."""
-        assert self.evidence is not None
-        return str(_form("numpy_source", "numpy_source")(self.evidence.gradient_program))
+        """Value and gradient as a module of plain NumPy, without chainrule: what ``chainrule.to_numpy`` writes."""
+        return self._source("to_numpy")
 
     def c_source(self) -> str:
-        """The gradient as self-contained C99."""
-        assert self.evidence is not None
-        return str(_form("c_source", "c_source")(self.evidence.gradient_program))
+        """Value and gradient as self-contained C99: what ``chainrule.to_c`` writes."""
+        return self._source("to_c")
+
+    def _source(self, writer: str) -> str:
+        from chainrule import export
+        from chainrule.operators import value_and_grad
+
+        if self.call is None:
+            raise ArgumentError(
+                "this derivation was made without its function", cure="ask one that chainrule.derive made"
+            )
+        function, args, kwargs, argnums = self.call
+        write = getattr(export, writer, None)
+        if write is None:
+            raise NoRule(f"this version of chainrule has no {writer}", cure="take numpy_source()")
+        return str(write(value_and_grad(function, argnums), *args, **kwargs))
 
     def __str__(self) -> str:
         return self.text()

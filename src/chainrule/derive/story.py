@@ -11,18 +11,22 @@ from chainrule.derive.block import Block, Naming, readers_of
 from chainrule.derive.closed import closed_forms
 from chainrule.derive.derivation import Adjoint, Gradient, Input, Item, Local, Verdict
 from chainrule.derive.evidence import Evidence
-from chainrule.derive.expression import Leaf
+from chainrule.derive.expression import Expr, Leaf, expression_of
 from chainrule.derive.grouping import groups_of
 from chainrule.derive.induction import Induction
 from chainrule.derive.kinds import local_derivatives
-from chainrule.derive.names import unicode_name
+from chainrule.derive.names import unicode_name, unicode_number
 from chainrule.derive.naming import names_of
 from chainrule.derive.passes import Passes, passes_of, stem
 from chainrule.derive.real import added
 from chainrule.derive.witness import agree, formula_agrees
+from chainrule.derive.writing import written
 from chainrule.program import Literal, Program, Var
 
 __all__ = ["Story"]
+
+#: So many of the choices that a function made by values are listed.
+_CHOICES = 6
 
 
 class Story:
@@ -197,6 +201,21 @@ class Story:
                     Input(name, name, self.leaf(var), kind.shape, kind.dtype.name, self.evidence.values[var], True)
                 )
         return tuple(made)
+
+    def choices(self) -> tuple[str, ...]:
+        """What the function asked the values for at this point, and what it was told: the derivation rests on it."""
+        made = {var for position in self.used for var in self.program.steps[position].outputs}
+        known: dict[Var, Expr] = {var: self.leaf(var) for var in (*self.program.inputs, *self.program.captures, *made)}
+        said: dict[str, None] = {}
+        for var, value in self.program.guards:
+            expr = expression_of(self.program, var, known)
+            shown = self.names[var] if expr is None else written(expr)
+            # Of an array the guard is a checksum.
+            told = "is what it is, entry by entry" if self.program.types[var].ndim else f"is {unicode_number(value)}"
+            said[f"{shown} {told}"] = None
+        listed = list(said)
+        more = [f"and {len(listed) - _CHOICES} more"] if len(listed) > _CHOICES else []
+        return (*listed[:_CHOICES], *more)
 
     def locals(self) -> tuple[Local, ...]:
         """The kinds of step that carry an adjoint, with their local derivatives."""
