@@ -15,7 +15,7 @@ from chainrule.errors import (
     ShapeError,
     TraceError,
 )
-from chainrule.export import to_numpy
+from chainrule.export import to_c, to_numpy
 from chainrule.operators import grad, hessian, hvp, jacobian, jvp, stop_gradient, trace, value_and_grad, vjp, vmap
 from chainrule.primitive import primitive
 from chainrule.program import Program
@@ -54,6 +54,7 @@ __all__ = [
     "primitive",
     "stop_gradient",
     "threads",
+    "to_c",
     "to_numpy",
     "trace",
     "value_and_grad",

@@ -13,7 +13,7 @@ from chainrule.containers import flatten
 from chainrule.operators import Operator, trace
 from chainrule.program import Program
 
-__all__ = ["to_numpy"]
+__all__ = ["to_c", "to_numpy"]
 
 
 def to_numpy(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
@@ -36,6 +36,26 @@ def to_numpy(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
 
     program, notes = _program(function, args, kwargs)
     return numpy_source(program, notes=notes)
+
+
+def to_c(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
+    """A self-contained C99 file that computes ``function(*args)`` for arguments of these shapes, as its text.
+
+    ``function`` is a function of yours, or what an operator made of one: ``to_c(cr.grad(f), x)``. The file has one
+    function, ``int name(inputs..., captured arrays..., outputs..., void *workspace)``, whose comment documents types,
+    shapes and order (containers are flattened): numbers are passed by value, arrays as blocks in C order. It returns 0,
+    or the number of what went wrong, which the comment explains. It needs libm only and allocates nothing.
+
+    Raises what ``grad`` raises, and NoRule for a step that has no form in C.
+
+    >>> text = to_c(lambda x: np.sum(x * x), np.ones(3))
+    >>> "int f(const double *restrict x, double *restrict result, void *workspace)" in text
+    True
+    """
+    from chainrule.derive.c_source import c_source
+
+    program, notes = _program(function, args, kwargs)
+    return c_source(program, notes=notes)
 
 
 def _program(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[str]]:

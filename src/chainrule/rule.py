@@ -234,6 +234,8 @@ class Discrete(Rule):
 
     infer: Callable[[Types, tuple[Any, ...]], tuple[tuple[int, ...], Any]]
     batch: Callable[..., Any]
+    #: As that of a Gather.
+    holes: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)

@@ -586,6 +586,7 @@ last_write: Any = register(
             f"{{call:_last_write}}(np.index_exp[{key_source(params[1], 0, types)}], {{shape}})"
         ),
         native="last_write",
+        holes=lambda whole, params: _holes(whole, params[1:]),
         value=_last_write_value,
         params=("shape", "key"),
         infer=lambda types, params: (
