@@ -1,4 +1,4 @@
-"""Programs written out as C99: compiled with warnings as errors, they give the same numbers and stay in their memory."""
+"""Programs written out as C99: compiled with warnings as errors, they give the same numbers within their memory."""
 
 from __future__ import annotations
 
