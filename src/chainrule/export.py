@@ -49,7 +49,7 @@ def to_c(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
     Raises what ``grad`` raises, and NoRule for a step that has no form in C.
 
     >>> text = to_c(lambda x: np.sum(x * x), np.ones(3))
-    >>> "int f(const double *restrict x, double *restrict result, void *workspace)" in text
+    >>> "int f(const double *restrict x, double *result, void *workspace)" in text
     True
     """
     from chainrule.derive.c_source import c_source

@@ -55,8 +55,8 @@ def c_source(program: Program, *, notes: Sequence[str] = ()) -> str:
     Raises NoRule for a step that has no form in C.
 
     >>> from chainrule import grad
-    >>> print(c_source(grad(lambda x: x * x * x).program(3.0)).splitlines()[-3])
-        *dx = v5;
+    >>> print(c_source(grad(lambda x: np.sum(x * x)).program(np.ones(3))).splitlines()[-2])
+        return 0;
     """
     return _File(program, notes).text()
 
